@@ -1,0 +1,1 @@
+"""Calculation jobs, one engine each, and the thin calcfunctions."""

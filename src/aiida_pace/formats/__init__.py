@@ -1,0 +1,1 @@
+"""Text and files of the engines to Python and back; no AiiDA."""

@@ -1,0 +1,1 @@
+"""Parsers: the mirror of the calculations."""

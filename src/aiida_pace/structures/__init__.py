@@ -1,0 +1,1 @@
+"""Pure functions that make and judge structures: Atoms in, Atoms out; no AiiDA."""

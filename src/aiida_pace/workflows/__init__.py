@@ -1,0 +1,1 @@
+"""Work chains: label, train, explore, select, and the loop."""

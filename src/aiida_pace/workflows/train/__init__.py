@@ -1,0 +1,1 @@
+"""Work chains that train a potential and build its active set."""
