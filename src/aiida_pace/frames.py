@@ -121,7 +121,7 @@ class Frames:
         """
         if self.grade is None:
             raise FramesError('the frames carry no extrapolation grade')
-        return np.maximum.reduceat(self.grade, self.offsets[:-1])
+        return np.asarray(np.maximum.reduceat(self.grade, self.offsets[:-1]))
 
     def atoms_slice(self, index: int) -> slice:
         """Return the slice of frame ``index`` in the columns with one row per atom."""
@@ -133,9 +133,7 @@ class Frames:
         sizes = self.sizes[frames]
         offsets = np.concatenate(([0], np.cumsum(sizes)))
         atoms = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][frames] - offsets[:-1], sizes)
-        columns = {
-            name: column[atoms if name in ATOM_COLUMNS else frames] for name, column in self.columns().items()
-        }
+        columns = {name: column[atoms if name in ATOM_COLUMNS else frames] for name, column in self.columns().items()}
         return Frames(offsets=offsets, **columns)
 
     def replace(self, **columns: t.Any) -> Frames:
@@ -190,7 +188,9 @@ class Frames:
                 [atoms.arrays.get('force_weight', np.ones(len(atoms))) for atoms in images], 'force_weight'
             ),
             weight=rows([atoms.info.get('weight', 1.0) for atoms in images], 'weight'),
-            origin=rows([atoms.info.get('origin', name) for atoms, name in zip(images, origins, strict=True)], 'origin'),
+            origin=rows(
+                [atoms.info.get('origin', name) for atoms, name in zip(images, origins, strict=True)], 'origin'
+            ),
             label_uuid=rows([atoms.info.get('label_uuid', '') for atoms in images], 'label_uuid'),
             **{name: rows(column, name) for name, column in optional.items() if images and len(column) == len(images)},
         )
@@ -246,7 +246,7 @@ class Frames:
 
 def _frozen(array: npt.NDArray[t.Any]) -> npt.NDArray[t.Any]:
     """Return a contiguous read-only view; the caller's own array stays writeable."""
-    view = np.ascontiguousarray(array).view()
+    view: npt.NDArray[t.Any] = np.ascontiguousarray(array).view()
     view.flags.writeable = False
     return view
 

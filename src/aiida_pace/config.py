@@ -1,0 +1,49 @@
+"""Everything a user can set, as strict pydantic models; units are in the descriptions."""
+
+from __future__ import annotations
+
+import typing as t
+
+from pydantic import BaseModel, ConfigDict, Field, ValidationError
+
+__all__ = ('Config', 'InitialSetConfig', 'MdConfig', 'SwarmConfig', 'TrainingConfig', 'config_error')
+
+
+class Config(BaseModel):
+    """Base of all settings: unknown keys are refused, values never change after validation."""
+
+    model_config = ConfigDict(extra='forbid', frozen=True)
+
+
+def config_error(model: type[Config], settings: dict[str, t.Any]) -> str | None:
+    """Return one sentence that names the first wrong setting and the remedy, or None when all are right."""
+    try:
+        model.model_validate(settings)
+    except ValidationError as exception:
+        error = exception.errors()[0]
+        where = '.'.join(str(part) for part in error['loc'])
+        if error['type'] == 'extra_forbidden':
+            known = ', '.join(model.model_fields)
+            return f'unknown setting `{where}`; {model.__name__} knows: {known}'
+        message = error['msg'].removeprefix('Value error, ')
+        return f'setting `{where}`: {message}' if where else message
+    return None
+
+
+class InitialSetConfig(Config):
+    """The structures that the first labels are made of."""
+
+
+class TrainingConfig(Config):
+    """One fit of an ACE potential."""
+
+
+class MdConfig(Config):
+    """One molecular-dynamics walker watched by the extrapolation grade."""
+
+
+class SwarmConfig(Config):
+    """Candidates around one halted structure."""
+
+    count: int = Field(default=20, ge=0, description='Number of displaced copies of each halted frame.')
+    amplitude: float = Field(default=0.18, gt=0, le=1, description='Standard deviation of the displacements, in Å.')
