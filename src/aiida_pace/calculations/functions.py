@@ -1,0 +1,161 @@
+"""Thin calcfunctions: they link data to data, the work is done by pure functions."""
+
+from __future__ import annotations
+
+import typing as t
+from collections import Counter
+
+import numpy as np
+from aiida import orm
+from aiida.engine import calcfunction
+from ase import units
+
+from aiida_pace.config import InitialSetConfig, SwarmConfig
+from aiida_pace.data import AtomsDatasetData
+from aiida_pace.frames import Frames, FloatArray
+from aiida_pace.structures.fingerprint import duplicate_indices
+from aiida_pace.structures.guards import rejected
+from aiida_pace.structures.initial import generate_initial_set
+from aiida_pace.structures.swarm import rattle_swarm
+
+__all__ = (
+    'account_labels',
+    'collect_labels',
+    'frame_key',
+    'generate_initial',
+    'make_candidate_pool',
+    'split_structures',
+    'summarise_walkers',
+    'take_above_grade',
+)
+
+
+def frame_key(index: int) -> str:
+    """Return the link label of frame ``index``; it sorts like the index."""
+    return f'frame_{index:05d}'
+
+
+@calcfunction
+def generate_initial(parameters: orm.Dict, seed: orm.Int) -> AtomsDatasetData:
+    """Return the initial set of frames for the settings of ``InitialSetConfig``."""
+    config = InitialSetConfig.model_validate(parameters.get_dict())
+    return AtomsDatasetData(generate_initial_set(config, np.random.default_rng(seed.value)))
+
+
+@calcfunction
+def split_structures(dataset: AtomsDatasetData) -> dict[str, orm.StructureData]:
+    """Return one structure per frame, keyed by `frame_key`: the link between a DFT run and the frame it labels."""
+    return {frame_key(index): orm.StructureData(ase=atoms) for index, atoms in enumerate(dataset.frames)}
+
+
+@calcfunction
+def collect_labels(dataset: AtomsDatasetData, **trajectories: orm.TrajectoryData) -> AtomsDatasetData:
+    """Return the frames of ``dataset`` that have a trajectory, with its last energy, forces and stress as labels.
+
+    :param trajectories: outputs of ``PwCalculation``, keyed by `frame_key`.
+    """
+    indices = [index for index in range(dataset.count) if frame_key(index) in trajectories]
+    nodes = [trajectories[frame_key(index)] for index in indices]
+    return AtomsDatasetData(
+        dataset.frames.take(indices).replace(
+            energy=np.array([node.get_array('energy')[-1] for node in nodes]),
+            forces=np.concatenate([node.get_array('forces')[-1] for node in nodes]),
+            stress=np.array([voigt_stress(node.get_array('stress')[-1]) for node in nodes]),
+            grade=None,
+            label_uuid=np.array([node.uuid for node in nodes]),
+        )
+    )
+
+
+@calcfunction
+def account_labels(failures: orm.Dict, **parameters: orm.Dict) -> orm.Dict:
+    """Return the account of a labelling step: requested = labelled + failed, the causes, and what DFT cost.
+
+    :param failures: cause of each frame that could not be labelled, keyed by `frame_key`.
+    :param parameters: ``output_parameters`` of the ``PwCalculation`` of each labelled frame, keyed by `frame_key`.
+    """
+    causes: dict[str, list[str]] = {}
+    for key, cause in sorted(failures.get_dict().items()):
+        causes.setdefault(cause, []).append(key)
+    runs = [node.get_dict() for node in parameters.values()]
+    return orm.Dict(
+        {
+            'requested': len(runs) + sum(len(keys) for keys in causes.values()),
+            'labelled': len(runs),
+            'failed': sum(len(keys) for keys in causes.values()),
+            'failures': causes,
+            'core_seconds': sum(run.get('wall_time_seconds', 0.0) * run.get('number_of_processors', 1) for run in runs),
+        }
+    )
+
+
+def voigt_stress(stress: FloatArray) -> FloatArray:
+    """Return Quantum ESPRESSO's stress (3, 3), in GPa and positive under compression, in ASE's sign and Voigt order.
+
+    :returns: (6,) xx yy zz yz xz xy in eV/Å³, negative under compression.
+    """
+    return -stress[(0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)] * units.GPa
+
+
+@calcfunction
+def summarise_walkers(**walkers: orm.Dict) -> orm.Dict:
+    """Return one summary of the walkers of a round: how many halted, how far they came, the highest grade."""
+    results = {key: node.get_dict() for key, node in sorted(walkers.items())}
+    return orm.Dict(
+        {
+            'completed': [key for key, result in results.items() if not result['halted']],
+            'halted': [key for key, result in results.items() if result['halted']],
+            'max_grade': max((result['max_grade'] for result in results.values()), default=None),
+            'steps': sum(result['steps'] for result in results.values()),
+        }
+    )
+
+
+@calcfunction
+def make_candidate_pool(parameters: orm.Dict, seed: orm.Int, **walkers: AtomsDatasetData) -> dict[str, t.Any]:
+    """Return the candidates around the halted frames: swarms, extrapolative frames, and what the guards say of them.
+
+    :param parameters: settings of ``SwarmConfig``.
+    :param walkers: per halted walker its frames ``<walker>__extrapolative`` (the halted frame is the last) and,
+        where it has any, ``<walker>__samples``.
+    :returns: ``pool``, absent when the guards leave nothing; ``output_parameters``, frames made and rejected by cause.
+    """
+    config = SwarmConfig.model_validate(parameters.get_dict())
+    rng = np.random.default_rng(seed.value)
+    rejects: Counter[str] = Counter()
+    parts: list[Frames] = []
+    for key in sorted(name for name in walkers if name.endswith('__extrapolative')):
+        found = walkers[key].frames.replace(grade=None)
+        halts = [atoms for atoms in found if atoms.info['origin'] == 'halt']
+        swarm = [candidate for halt in halts for candidate in rattle_swarm(halt, config.count, config.amplitude, rng)]
+        kept, causes = _guarded(Frames.concatenate([found, Frames.from_atoms(swarm, 'swarm/rattle')]))
+        rejects.update(causes)
+        samples = walkers.get(key.replace('__extrapolative', '__samples'))
+        if not len(kept) and samples is not None:
+            # With all frames of the halt unfit for DFT, the last acceptable one before it teaches most: no deadlock.
+            kept = _guarded(samples.frames.replace(grade=None))[0]
+            kept = kept.take(range(len(kept))[-1:])
+        parts.append(kept)
+    pool = Frames.concatenate(parts)
+    pool = pool.take(np.setdiff1d(np.arange(len(pool)), duplicate_indices(pool)))
+    account = orm.Dict({'candidates': len(pool) + rejects.total(), 'rejected': dict(rejects)})
+    return {'output_parameters': account} | ({'pool': AtomsDatasetData(pool)} if len(pool) else {})
+
+
+def _guarded(frames: Frames) -> tuple[Frames, Counter[str]]:
+    """Return the frames that the guards let pass, and the number of rejects by cause."""
+    causes = rejected(frames)
+    kept = [index for index, cause in enumerate(causes) if cause is None]
+    return frames.take(kept), Counter(cause for cause in causes if cause is not None)
+
+
+@calcfunction
+def take_above_grade(dataset: AtomsDatasetData, evaluation: orm.ArrayData, threshold: orm.Float) -> AtomsDatasetData:
+    """Return the frames of ``dataset`` in which some atom's extrapolation grade is above ``threshold``, with grades.
+
+    When no frame is, the one of highest grade: a halt always yields a candidate.
+    """
+    frames = dataset.frames.replace(grade=evaluation.get_array('grade'))
+    grades = frames.max_grade()
+    indices = np.flatnonzero(grades > threshold.value)
+    return AtomsDatasetData(frames.take(indices if len(indices) else [int(np.argmax(grades))]))

@@ -1,0 +1,373 @@
+"""The loop, and only the loop: label, train, explore, select, until the walkers are quiet."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+from aiida import orm
+from aiida.common import AttributeDict
+from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, if_, while_
+from aiida.plugins import DataFactory, WorkflowFactory
+from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
+from plumpy import PortNamespace
+
+from aiida_pace.calculations.functions import generate_initial
+from aiida_pace.config import InitialSetConfig, TrainingConfig
+from aiida_pace.workflows.lane import CampaignWorkChain
+from aiida_pace.workflows.protocols import fill_builder
+from aiida_pace.workflows.validators import missing_pseudos, validate_config, validate_positive
+
+AceActiveSetData = DataFactory('pace.active_set')
+AcePotentialData = DataFactory('pace.potential')
+AtomsDatasetData = DataFactory('pace.dataset')
+CandidatesWorkChain = WorkflowFactory('pace.candidates')
+ExploreWorkChain = WorkflowFactory('pace.explore')
+LabelWorkChain = WorkflowFactory('pace.label')
+TrainBaseWorkChain = WorkflowFactory('pace.train.base')
+
+__all__ = ('CAMPAIGN_EXTRA', 'ActiveLearningWorkChain')
+
+#: Extra of the work chain's node that says where the campaign stands.
+CAMPAIGN_EXTRA = 'campaign'
+
+
+class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
+    """Make an ACE potential: MD walkers find what it does not know, DFT labels that, training learns it."""
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+        """Define the process specification."""
+        super().define(spec)
+        cls._define_inputs(spec)
+        spec.outline(
+            cls.setup,
+            if_(cls.should_label_initial)(
+                cls.generate_initial,
+                cls.inspect_initial,
+                cls.label,
+                cls.inspect_labels,
+            ),
+            cls.train,
+            cls.inspect_training,
+            while_(cls.should_run_cycle)(
+                cls.explore,
+                cls.inspect_exploration,
+                if_(cls.has_halts)(
+                    cls.select,
+                    cls.inspect_selection,
+                    cls.label,
+                    cls.inspect_labels,
+                    cls.train,
+                    cls.inspect_training,
+                ),
+            ),
+            cls.results,
+        )
+        cls._define_outputs(spec)
+
+    @classmethod
+    def _define_inputs(cls, spec: ProcessSpec) -> None:
+        spec.input(
+            'dataset',
+            valid_type=AtomsDatasetData,
+            required=False,
+            validator=validate_labelled,
+            help='Labelled frames to start from; when absent an initial set is generated and labelled.',
+        )
+        spec.input(
+            'initial',
+            valid_type=orm.Dict,
+            required=False,
+            validator=validate_config(InitialSetConfig),
+            help='Settings of `InitialSetConfig`: the structures of the initial set.',
+        )
+        spec.input(
+            'seed',
+            valid_type=orm.Int,
+            default=lambda: orm.Int(1),
+            help='Random seed of the campaign; every cycle and walker derives its own from it.',
+        )
+        spec.input(
+            'max_cycles',
+            valid_type=orm.Int,
+            default=lambda: orm.Int(50),
+            validator=validate_positive,
+            help='Largest number of exploration cycles.',
+        )
+        spec.input(
+            'quiet_rounds',
+            valid_type=orm.Int,
+            default=lambda: orm.Int(2),
+            validator=validate_positive,
+            help='The campaign has converged after this many cycles in a row in which every walker came to its end.',
+        )
+        spec.expose_inputs(LabelWorkChain, namespace='label', exclude=('dataset',))
+        spec.expose_inputs(TrainBaseWorkChain, namespace='train', exclude=('fit.datasets', 'fit.potential'))
+        spec.expose_inputs(
+            ExploreWorkChain, namespace='explore', exclude=('seed', 'lammps.potential', 'lammps.active_set')
+        )
+        spec.expose_inputs(
+            CandidatesWorkChain,
+            namespace='select',
+            exclude=('extrapolative', 'samples', 'potential', 'active_set', 'seed'),
+        )
+        spec.inputs.validator = cls.validate_inputs
+
+    @classmethod
+    def _define_outputs(cls, spec: ProcessSpec) -> None:
+        spec.output('potential', valid_type=AcePotentialData, required=False, help='The last potential.')
+        spec.output('active_set', valid_type=AceActiveSetData, required=False, help='Its active set.')
+        spec.output('training', valid_type=orm.Dict, required=False, help='Errors of its fit.')
+        spec.output_namespace(
+            'datasets',
+            valid_type=AtomsDatasetData,
+            dynamic=True,
+            required=False,
+            help='The labelled frames, by the step that labelled them.',
+        )
+        spec.exit_code(
+            310,
+            'ERROR_INITIAL_SET_TOO_SMALL',
+            message='the initial set has {atoms} atoms of {element}, the basis {functions} functions for it: an active '
+            'set needs more atoms than functions. Raise `initial.count` or lower '
+            '`train.fit.parameters.functions_per_element`.',
+        )
+        spec.exit_code(410, 'ERROR_LABELS_FAILED', message='labelling failed in `{step}`: {cause}')
+        spec.exit_code(411, 'ERROR_TRAINING_FAILED', message='training failed in `{step}`: {cause}')
+        spec.exit_code(412, 'ERROR_EXPLORATION_FAILED', message='exploration failed in `{step}`: {cause}')
+        spec.exit_code(413, 'ERROR_SELECTION_FAILED', message='selection failed in `{step}`: {cause}')
+        spec.exit_code(
+            601,
+            'ERROR_CONVERGENCE_NOT_REACHED',
+            message='walkers still halted after `max_cycles` = {cycles} cycles; the last potential is attached. Start '
+            'again from its data sets, with more cycles.',
+        )
+
+    @classmethod
+    def get_protocol_filepath(cls) -> Path:
+        """Return the file that defines the protocols."""
+        return Path(__file__).parent / 'protocols' / 'active_learning.yaml'
+
+    @classmethod
+    def get_builder_from_protocol(
+        cls,
+        codes: t.Mapping[str, orm.AbstractCode | str],
+        structures: t.Mapping[str, orm.StructureData],
+        protocol: str | None = None,
+        overrides: dict[str, t.Any] | None = None,
+        options: dict[str, t.Any] | None = None,
+    ) -> ProcessBuilder:
+        """Return a builder with all inputs of a protocol.
+
+        :param codes: a code, or its label, for every key of `protocols.CODES`.
+        :param structures: where the walkers start, by name.
+        :param protocol: name of the protocol, the default one when None.
+        :param overrides: values that come before the protocol's, nested like the inputs. ``label.pseudo_family`` is the
+            label of the pseudopotential family; when that recommends no cutoffs, give ``ecutwfc`` and ``ecutrho`` in
+            ``label.pw.parameters.SYSTEM``.
+        :param options: ``metadata.options`` of every job, such as ``queue_name``.
+        :raises ValueError: when a code is missing, the protocol unknown, or a pseudopotential not installed.
+        """
+        inputs = cls.get_protocol_inputs(protocol, overrides)
+        return fill_builder(cls.get_builder(), codes, structures, inputs, options or {})
+
+    @classmethod
+    def validate_inputs(cls, value: t.Mapping[str, t.Any], namespace: PortNamespace) -> str | None:
+        """Refuse inputs that do not fit each other, before anything runs."""
+        if 'dataset' not in value and 'initial' not in value:
+            return (
+                'neither `dataset` nor `initial` is given: give labelled frames to start from or settings to make some.'
+            )
+        structures = value.get('explore', {}).get('structures', {})
+        if not structures:
+            return '`explore.structures` is empty: give at least one structure to start a walker from.'
+        elements = {symbol for structure in structures.values() for symbol in structure.get_symbols_set()}
+        if 'initial' in value:
+            known = InitialSetConfig.model_validate(value['initial'].get_dict()).elements
+        else:
+            known = value['dataset'].elements
+        unknown = sorted(elements - set(known))
+        if unknown:
+            return (
+                f'`explore.structures` contain {", ".join(unknown)}, which the initial data do not: add it to '
+                '`initial.elements` or to `dataset`.'
+            )
+        given = TrainingConfig.model_validate(value['train']['fit']['parameters'].get_dict()).reference_energies
+        if isinstance(given, dict) and (missing := sorted(set(known) - set(given))):
+            return (
+                f'no reference energy for {", ".join(missing)}: add it to `train.fit.parameters.reference_energies`, '
+                "or set that to 'isolated_atom'."
+            )
+        return missing_pseudos(set(known) | elements, value.get('label', {}).get('pw', {}).get('pseudos', {}))
+
+    def setup(self) -> None:
+        """Start with nothing, or with the data set that was given."""
+        self.ctx.cycle, self.ctx.quiet_rounds = 0, 0
+        self.ctx.potential = self.ctx.active_set = self.ctx.training = None
+        self.ctx.halts: list[str] = []
+        self.ctx.datasets = AttributeDict({'given': self.inputs.dataset} if 'dataset' in self.inputs else {})
+
+    @property
+    def step(self) -> str:
+        """Where the campaign stands, as the first part of link labels."""
+        return f'cycle_{self.ctx.cycle:02d}' if self.ctx.cycle else 'initial'
+
+    def should_label_initial(self) -> bool:
+        """Return whether an initial set has to be made and labelled."""
+        return not self.ctx.datasets
+
+    def generate_initial(self) -> None:
+        """Generate the structures of the initial set."""
+        self._enter('generate')
+        self.ctx.candidates = generate_initial(
+            self.inputs.initial, self.inputs.seed, metadata={'call_link_label': 'initial_generate'}
+        )
+
+    def inspect_initial(self) -> ExitCode | None:
+        """Stop before the first DFT run when no active set could be built from the initial set."""
+        functions = TrainingConfig.model_validate(self.inputs.train.fit.parameters.get_dict()).functions_per_element
+        for element, atoms in self.ctx.candidates.element_counts.items():
+            if atoms <= functions:
+                return self.exit_codes.ERROR_INITIAL_SET_TOO_SMALL.format(
+                    atoms=atoms, element=element, functions=functions
+                )
+        return None
+
+    def label(self) -> ToContext:
+        """Label the candidates with DFT."""
+        self._enter('label', frames=self.ctx.candidates.count)
+        inputs = AttributeDict(self.exposed_inputs(LabelWorkChain, 'label'))
+        inputs.dataset = self.ctx.candidates
+        return ToContext(labels=self.submit_once(LabelWorkChain, f'{self.step}_label', inputs))
+
+    def inspect_labels(self) -> ExitCode | None:
+        """Take the new labels; stop when labelling failed."""
+        labels = self.ctx.labels
+        if 'dataset' in labels.outputs:
+            self.ctx.datasets[self.step] = labels.outputs.dataset
+        if not labels.is_finished_ok:
+            return self._stop(self.exit_codes.ERROR_LABELS_FAILED, labels)
+        return None
+
+    def train(self) -> ToContext:
+        """Train on everything labelled so far, continuing from the last potential."""
+        self._enter('train', frames=sum(dataset.count for dataset in self.ctx.datasets.values()))
+        inputs = AttributeDict(self.exposed_inputs(TrainBaseWorkChain, 'train'))
+        inputs.fit = AttributeDict(inputs.fit) | {'datasets': dict(self.ctx.datasets)}
+        if self.ctx.potential is not None:
+            inputs.fit.potential = self.ctx.potential
+        return ToContext(training_process=self.submit_once(TrainBaseWorkChain, f'{self.step}_train', inputs))
+
+    def inspect_training(self) -> ExitCode | None:
+        """Take the new potential; stop when there is none."""
+        training = self.ctx.training_process
+        if not training.is_finished_ok:
+            return self._stop(self.exit_codes.ERROR_TRAINING_FAILED, training)
+        self.ctx.potential = training.outputs.potential
+        self.ctx.active_set = training.outputs.active_set
+        self.ctx.training = training.outputs.output_parameters
+        self.report(
+            f'{self.step}: force RMSE {1000 * self.ctx.training["rmse_f_comp"]:.0f} meV/Å, '
+            f'energy RMSE {1000 * self.ctx.training["rmse_epa"]:.1f} meV/atom on the training set'
+        )
+        return None
+
+    def should_run_cycle(self) -> bool:
+        """Return whether to go on: not yet converged, and cycles left."""
+        return not self._is_converged() and self.ctx.cycle < self.inputs.max_cycles.value
+
+    def explore(self) -> ToContext:
+        """Run the walkers with the current potential."""
+        self.ctx.cycle += 1
+        self._enter('explore', walkers=len(self.inputs.explore.structures))
+        inputs = AttributeDict(self.exposed_inputs(ExploreWorkChain, 'explore'))
+        inputs.lammps = AttributeDict(inputs.lammps) | self._potential()
+        inputs.seed = self._cycle_seed()
+        return ToContext(exploration=self.submit_once(ExploreWorkChain, f'{self.step}_explore', inputs))
+
+    def inspect_exploration(self) -> ExitCode | None:
+        """Count the halts; a round is quiet when every walker came to its end."""
+        exploration = self.ctx.exploration
+        if not exploration.is_finished_ok:
+            return self._stop(self.exit_codes.ERROR_EXPLORATION_FAILED, exploration)
+        summary = exploration.outputs.output_parameters
+        self.ctx.halts = summary['halted']
+        quiet = len(summary['completed']) == len(self.inputs.explore.structures)
+        self.ctx.quiet_rounds = self.ctx.quiet_rounds + 1 if quiet else 0
+        self.report(
+            f'{self.step}: {len(self.ctx.halts)} walkers halted, highest extrapolation grade '
+            f'{summary["max_grade"]:.1f}; {self.ctx.quiet_rounds} quiet rounds'
+        )
+        return None
+
+    def has_halts(self) -> bool:
+        """Return whether some walker met what the potential does not know."""
+        return bool(self.ctx.halts)
+
+    def select(self) -> ToContext:
+        """Choose what to label around the halts."""
+        self._enter('select', halts=len(self.ctx.halts))
+        outputs = self.ctx.exploration.outputs
+        inputs = AttributeDict(self.exposed_inputs(CandidatesWorkChain, 'select')) | self._potential()
+        inputs.extrapolative = dict(outputs.extrapolative)
+        inputs.samples = {name: frames for name, frames in outputs.get('samples', {}).items() if name in self.ctx.halts}
+        inputs.seed = self._cycle_seed()
+        return ToContext(selection=self.submit_once(CandidatesWorkChain, f'{self.step}_select', inputs))
+
+    def inspect_selection(self) -> ExitCode | None:
+        """Take the candidates."""
+        if not self.ctx.selection.is_finished_ok:
+            return self._stop(self.exit_codes.ERROR_SELECTION_FAILED, self.ctx.selection)
+        self.ctx.candidates = self.ctx.selection.outputs.dataset
+        return None
+
+    def results(self) -> ExitCode | None:
+        """Hand over the potential, converged or not."""
+        self._attach()
+        if not self._is_converged():
+            self._enter('not converged')
+            return self.exit_codes.ERROR_CONVERGENCE_NOT_REACHED.format(cycles=self.ctx.cycle)
+        self._enter('converged')
+        self.report(f'converged after {self.ctx.cycle} cycles')
+        return None
+
+    def _is_converged(self) -> bool:
+        return bool(self.ctx.quiet_rounds >= self.inputs.quiet_rounds.value)
+
+    def _potential(self) -> dict[str, orm.Data]:
+        return {'potential': self.ctx.potential, 'active_set': self.ctx.active_set}
+
+    def _cycle_seed(self) -> orm.Int:
+        """Return the seed of this cycle; walkers count up from it, so cycles lie a thousand apart."""
+        return orm.Int(self.inputs.seed.value + 1000 * self.ctx.cycle)
+
+    def _enter(self, phase: str, **numbers: int) -> None:
+        """Say where the campaign stands: on the node for `aiida-pace status`, and in the report."""
+        labels = sum(dataset.count for dataset in self.ctx.datasets.values())
+        state = {'cycle': self.ctx.cycle, 'phase': phase, 'labels': labels, 'quiet_rounds': self.ctx.quiet_rounds}
+        self.node.base.extras.set(CAMPAIGN_EXTRA, state | numbers)
+        details = ', '.join(f'{number} {name}' for name, number in numbers.items())
+        self.report(f'{self.step}: {phase}' + (f' ({details})' if details else ''))
+
+    def _attach(self) -> None:
+        """Attach all outputs there are; also a campaign that fails hands over what it has."""
+        for name in ('potential', 'active_set', 'training'):
+            if self.ctx[name] is not None:
+                self.out(name, self.ctx[name])
+        for name, dataset in self.ctx.datasets.items():
+            self.out(f'datasets.{name}', dataset)
+
+    def _stop(self, exit_code: ExitCode, child: orm.ProcessNode) -> ExitCode:
+        """Attach what there is and return ``exit_code`` with the cause that ``child`` gives."""
+        self._attach()
+        self._enter('failed')
+        cause = child.exit_message or f'{child.process_label}<{child.pk}> is {child.process_state.value}'
+        return exit_code.format(step=self.step, cause=cause)
+
+
+def validate_labelled(node: t.Any, _: t.Any) -> str | None:
+    """Refuse a data set without labels."""
+    if node is not None and not node.is_labelled:
+        return '`dataset` has no labels: give frames with energies and forces, or leave it out and give `initial`.'
+    return None

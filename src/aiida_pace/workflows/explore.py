@@ -1,0 +1,99 @@
+"""Explore with molecular dynamics: several walkers that halt where the potential does not know."""
+
+from __future__ import annotations
+
+from aiida import orm
+from aiida.common import AttributeDict
+from aiida.engine import ExitCode, ProcessSpec, ToContext, append_
+from aiida.plugins import CalculationFactory, DataFactory
+
+from aiida_pace.calculations.functions import summarise_walkers
+from aiida_pace.workflows.lane import CampaignWorkChain, ExploreLaneWorkChain, balanced_shares, called_as
+from aiida_pace.workflows.validators import validate_positive
+
+AtomsDatasetData = DataFactory('pace.dataset')
+PaceLammpsCalculation = CalculationFactory('pace.lammps')
+
+__all__ = ('ExploreWorkChain',)
+
+
+class ExploreWorkChain(CampaignWorkChain):
+    """Run one walker per structure; a walker that fails is counted and named, the others go on."""
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+        """Define the process specification."""
+        super().define(spec)
+        spec.input_namespace(
+            'structures', valid_type=orm.StructureData, dynamic=True, help='Where each walker starts, by its name.'
+        )
+        spec.input('seed', valid_type=orm.Int, help='Random seed of the first walker; the next one takes the next.')
+        spec.input(
+            'max_concurrent',
+            valid_type=orm.Int,
+            default=lambda: orm.Int(2),
+            validator=validate_positive,
+            help='Number of walkers at once. `core.direct` has no queue: there, at most the number of cores.',
+        )
+        spec.expose_inputs(PaceLammpsCalculation, namespace='lammps', exclude=('structure', 'seed'))
+        spec.outline(cls.run_lanes, cls.inspect_walkers, cls.results)
+        spec.output_namespace(
+            'extrapolative',
+            valid_type=AtomsDatasetData,
+            dynamic=True,
+            required=False,
+            help='By walker: frames whose extrapolation grade is above the collection threshold; a halted one is last.',
+        )
+        spec.output_namespace(
+            'samples',
+            valid_type=AtomsDatasetData,
+            dynamic=True,
+            required=False,
+            help='By walker: evenly spaced frames below the halting threshold.',
+        )
+        spec.output(
+            'output_parameters', valid_type=orm.Dict, required=False, help='Which walkers halted, highest grade.'
+        )
+        spec.exit_code(
+            410,
+            'ERROR_WALKERS_FAILED',
+            message='not one of the {count} walkers gave a usable trajectory ({causes}). Look at '
+            '`verdi process report` of one of them.',
+        )
+
+    def run_lanes(self) -> ToContext:
+        """Share the walkers between the lanes and start the lanes."""
+        names = sorted(self.inputs.structures)
+        seeds = {name: orm.Int(self.inputs.seed.value + number) for number, name in enumerate(names)}
+        costs = {name: float(len(structure.sites)) for name, structure in self.inputs.structures.items()}
+        inputs = AttributeDict({'lammps': self.exposed_inputs(PaceLammpsCalculation, 'lammps')})
+        for number, share in enumerate(balanced_shares(costs, self.inputs.max_concurrent.value), start=1):
+            inputs.structures = {name: self.inputs.structures[name] for name in share}
+            inputs.seeds = {name: seeds[name] for name in share}
+            self.to_context(lanes=append_(self.submit_once(ExploreLaneWorkChain, f'lane_{number}', inputs)))
+
+    def inspect_walkers(self) -> ExitCode | None:
+        """Sort the walkers into usable and failed ones."""
+        self.ctx.walkers, causes = {}, []
+        for name in sorted(self.inputs.structures):
+            walker = next((job for lane in self.ctx.lanes if (job := called_as(lane, name)) is not None), None)
+            if walker is not None and 'output_parameters' in walker.outputs:
+                self.ctx.walkers[name] = walker
+            else:
+                causes.append(f'{name}: {getattr(walker, "exit_message", None) or "never ran"}')
+                self.report(f'walker {causes[-1]}')
+        if not self.ctx.walkers:
+            return self.exit_codes.ERROR_WALKERS_FAILED.format(count=len(causes), causes='; '.join(causes))
+        return None
+
+    def results(self) -> None:
+        """Attach the frames of every walker and the summary."""
+        for name, walker in self.ctx.walkers.items():
+            for output in ('extrapolative', 'samples'):
+                if output in walker.outputs:
+                    self.out(f'{output}.{name}', walker.outputs[output])
+        summary = summarise_walkers(
+            **{name: walker.outputs.output_parameters for name, walker in self.ctx.walkers.items()}
+        )
+        self.out('output_parameters', summary)
+        self.report(f'{len(summary["halted"])} of {len(self.ctx.walkers)} walkers halted')

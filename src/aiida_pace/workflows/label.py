@@ -1,0 +1,131 @@
+"""Label a data set: energies, forces and stress of every frame from Quantum ESPRESSO."""
+
+from __future__ import annotations
+
+import typing as t
+
+import numpy as np
+from aiida import orm
+from aiida.common import AttributeDict
+from aiida.engine import ExitCode, ProcessSpec, ToContext, append_
+from aiida.plugins import DataFactory, WorkflowFactory
+from plumpy import PortNamespace
+
+from aiida_pace.calculations.functions import account_labels, collect_labels, split_structures
+from aiida_pace.workflows.lane import CampaignWorkChain, LabelLaneWorkChain, balanced_shares, called_as
+from aiida_pace.workflows.validators import missing_pseudos, validate_fraction, validate_positive
+
+AtomsDatasetData = DataFactory('pace.dataset')
+PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
+
+__all__ = ('LabelWorkChain',)
+
+
+class LabelWorkChain(CampaignWorkChain):
+    """Label every frame of a data set with ``PwBaseWorkChain``, in a bounded number of lanes."""
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+        """Define the process specification."""
+        super().define(spec)
+        spec.input('dataset', valid_type=AtomsDatasetData, help='The frames to label.')
+        spec.input(
+            'max_concurrent',
+            valid_type=orm.Int,
+            default=lambda: orm.Int(2),
+            validator=validate_positive,
+            help='Number of DFT jobs at once. `core.direct` has no queue: there, at most the number of cores.',
+        )
+        spec.input(
+            'max_failed_fraction',
+            valid_type=orm.Float,
+            default=lambda: orm.Float(0.3),
+            validator=validate_fraction,
+            help='Share of the frames that may fail before the whole step counts as failed.',
+        )
+        spec.expose_inputs(PwBaseWorkChain, exclude=('clean_workdir', 'kpoints', 'pw.structure', 'pw.parent_folder'))
+        spec.inputs['kpoints_distance'].required = True
+        spec.inputs.validator = cls.validate_inputs
+        spec.outline(cls.split, cls.run_lanes, cls.collect, cls.results)
+        spec.output(
+            'dataset',
+            valid_type=AtomsDatasetData,
+            required=False,
+            help='The labelled frames; absent when not a single one could be labelled.',
+        )
+        spec.output(
+            'output_parameters',
+            valid_type=orm.Dict,
+            help='The account: frames requested = labelled + failed, failures by cause, core-seconds.',
+        )
+        spec.exit_code(
+            410,
+            'ERROR_LABELS_FAILED',
+            message='{failed} of {requested} frames could not be labelled, more than `max_failed_fraction` = {limit} '
+            'allows ({causes}). Look at `verdi process report` of one of them, mend the cause and run again.',
+        )
+
+    @classmethod
+    def validate_inputs(cls, value: t.Mapping[str, t.Any], namespace: PortNamespace) -> str | None:
+        """Refuse a data set with an element that has no pseudopotential."""
+        if 'dataset' not in namespace or 'dataset' not in value or 'pseudos' not in value.get('pw', {}):
+            return None
+        return missing_pseudos(value['dataset'].elements, value['pw']['pseudos'])
+
+    def split(self) -> None:
+        """Make one structure per frame, so that each DFT run links to the frame it labels."""
+        self.ctx.structures = split_structures(
+            dataset=self.inputs.dataset, metadata={'call_link_label': 'split_structures'}
+        )
+
+    def run_lanes(self) -> ToContext:
+        """Share the structures between the lanes, by estimated cost, and start the lanes."""
+        costs = {key: float(len(structure.sites) ** 3) for key, structure in self.ctx.structures.items()}
+        shares = balanced_shares(costs, self.inputs.max_concurrent.value)
+        inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain))
+        self.report(f'labelling {len(costs)} frames in {len(shares)} lanes')
+        for number, share in enumerate(shares, start=1):
+            inputs.structures = {key: self.ctx.structures[key] for key in share}
+            self.to_context(lanes=append_(self.submit_once(LabelLaneWorkChain, f'lane_{number}', inputs)))
+
+    def collect(self) -> None:
+        """Gather the labels of the frames that succeeded and the causes of those that failed."""
+        self.ctx.trajectories, self.ctx.parameters, self.ctx.failures = {}, {}, {}
+        for key in self.ctx.structures:
+            job = next((job for lane in self.ctx.lanes if (job := called_as(lane, key)) is not None), None)
+            cause = _cause_of_failure(job)
+            if cause is None:
+                self.ctx.trajectories[key] = job.outputs.output_trajectory
+                self.ctx.parameters[key] = job.outputs.output_parameters
+            else:
+                self.ctx.failures[key] = cause
+                self.report(f'{key} could not be labelled: {cause}')
+
+    def results(self) -> ExitCode | None:
+        """Attach the labelled frames and the account; fail when too many frames failed."""
+        account = account_labels(orm.Dict(self.ctx.failures), **self.ctx.parameters)
+        self.out('output_parameters', account)
+        if self.ctx.trajectories:
+            self.out('dataset', collect_labels(self.inputs.dataset, **self.ctx.trajectories))
+        requested, failed = account['requested'], account['failed']
+        self.report(f'{account["labelled"]} of {requested} frames labelled, {failed} failed')
+        if failed > self.inputs.max_failed_fraction.value * requested:
+            causes = '; '.join(f'{len(keys)} x {cause}' for cause, keys in account['failures'].items())
+            limit = self.inputs.max_failed_fraction.value
+            return self.exit_codes.ERROR_LABELS_FAILED.format(
+                failed=failed, requested=requested, limit=limit, causes=causes
+            )
+        return None
+
+
+def _cause_of_failure(job: orm.ProcessNode | None) -> str | None:
+    """Return why the DFT run ``job`` gives no label, or None when it gives one."""
+    if job is None:
+        return 'never started: its lane stopped'
+    if not job.is_finished_ok:
+        return job.exit_message or job.exception or job.process_state.value
+    arrays = job.outputs.output_trajectory
+    for name in ('energy', 'forces', 'stress'):
+        if name not in arrays.get_arraynames() or not np.isfinite(arrays.get_array(name)).all():
+            return f'pw.x gave no finite {name}; `tprnfor` and `tstress` must be true'
+    return None

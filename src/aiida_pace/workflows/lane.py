@@ -1,0 +1,149 @@
+"""Lanes: work chains that run their share of the jobs of a step one after another."""
+
+from __future__ import annotations
+
+import heapq
+import typing as t
+from collections.abc import Mapping
+
+from aiida import orm
+from aiida.common import AttributeDict
+from aiida.common.links import LinkType
+from aiida.engine import Process, ProcessSpec, ToContext, WorkChain, append_, while_
+from aiida.plugins import CalculationFactory, WorkflowFactory
+
+PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
+PaceLammpsCalculation = CalculationFactory('pace.lammps')
+
+__all__ = (
+    'CampaignWorkChain',
+    'ExploreLaneWorkChain',
+    'LabelLaneWorkChain',
+    'LaneWorkChain',
+    'balanced_shares',
+    'called_as',
+)
+
+
+def balanced_shares(costs: Mapping[str, float], count: int) -> list[list[str]]:
+    """Return at most ``count`` non-empty shares of the keys of ``costs``, of nearly equal total cost.
+
+    Longest processing time first: every job, from the dearest to the cheapest, goes to the share that is cheapest so
+    far; no share takes longer than 4/3 of the best possible (R. L. Graham, SIAM J. Appl. Math. 17, 416, 1969).
+
+    :param costs: estimated cost of each job, in any unit.
+    :param count: largest number of shares.
+    """
+    shares: list[list[str]] = [[] for _ in range(min(count, len(costs)))]
+    heap = [(0.0, index) for index in range(len(shares))]
+    for key in sorted(costs, key=lambda key: (-costs[key], key)):
+        total, index = heapq.heappop(heap)
+        shares[index].append(key)
+        heapq.heappush(heap, (total + costs[key], index))
+    return shares
+
+
+class CampaignWorkChain(WorkChain):
+    """Base of our work chains: a step that a crash interrupted submits nothing twice when it is run anew."""
+
+    def submit_once(self, process: type[Process], label: str, inputs: Mapping[str, t.Any]) -> orm.ProcessNode:
+        """Submit ``process`` with ``label`` on its link, or return the child that already has this label.
+
+        AiiDA runs a step that was interrupted between two checkpoints again from its start, and would submit its
+        children again.
+        """
+        child = called_as(self.node, label)
+        if child is not None:
+            return child
+        inputs = AttributeDict(inputs)
+        inputs.metadata = AttributeDict(inputs.get('metadata', {})) | {'call_link_label': label}
+        return self.submit(process, **inputs)
+
+
+def called_as(caller: orm.WorkflowNode, label: str) -> orm.ProcessNode | None:
+    """Return the process that ``caller`` called with the link label ``label``, or None."""
+    links = caller.base.links.get_outgoing(
+        link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK), link_label_filter=label
+    ).all()
+    return links[0].node if links else None
+
+
+class LaneWorkChain(CampaignWorkChain):
+    """Run one process per structure, one after another; a process that fails does not stop the lane."""
+
+    _process_class: type[Process]
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+        """Define the process specification."""
+        super().define(spec)
+        spec.input_namespace(
+            'structures',
+            valid_type=orm.StructureData,
+            dynamic=True,
+            help='The share of this lane; the key becomes the link label of the process.',
+        )
+        spec.outline(cls.setup, while_(cls.has_next)(cls.run_next))
+
+    def setup(self) -> None:
+        """Queue the jobs."""
+        self.ctx.queue = sorted(self.inputs.structures)
+        self.ctx.jobs = []
+
+    def has_next(self) -> bool:
+        """Return whether a job is left."""
+        return len(self.ctx.jobs) < len(self.ctx.queue)
+
+    def run_next(self) -> ToContext:
+        """Submit the next job."""
+        key = self.ctx.queue[len(self.ctx.jobs)]
+        job = self.submit_once(self._process_class, key, self.job_inputs(key))
+        self.set_status(f'{len(self.ctx.jobs)}/{len(self.ctx.queue)} done')
+        return ToContext(jobs=append_(job))
+
+    def job_inputs(self, key: str) -> AttributeDict:
+        """Return the inputs of the job ``key``."""
+        raise NotImplementedError
+
+
+class LabelLaneWorkChain(LaneWorkChain):
+    """Label structures with Quantum ESPRESSO, one after another."""
+
+    _process_class = PwBaseWorkChain
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+        """Define the process specification."""
+        super().define(spec)
+        spec.expose_inputs(PwBaseWorkChain, exclude=('kpoints', 'pw.structure', 'pw.parent_folder'))
+
+    def job_inputs(self, key: str) -> AttributeDict:
+        """Return the inputs of ``PwBaseWorkChain``, with the pseudopotentials of just this structure."""
+        inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain))
+        structure = self.inputs.structures[key]
+        inputs.pw = AttributeDict(inputs.pw)
+        inputs.pw.structure = structure
+        inputs.pw.pseudos = {kind.name: self.inputs.pw.pseudos[kind.symbol] for kind in structure.kinds}
+        return inputs
+
+
+class ExploreLaneWorkChain(LaneWorkChain):
+    """Run molecular-dynamics walkers, one after another."""
+
+    _process_class = PaceLammpsCalculation
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+        """Define the process specification."""
+        super().define(spec)
+        spec.expose_inputs(PaceLammpsCalculation, namespace='lammps', exclude=('structure', 'seed'))
+        spec.input_namespace(
+            'seeds', valid_type=orm.Int, dynamic=True, help='Random seed of each walker, by the key of its structure.'
+        )
+
+    def job_inputs(self, key: str) -> AttributeDict:
+        """Return the inputs of the walker ``key``."""
+        inputs = AttributeDict(self.exposed_inputs(PaceLammpsCalculation, 'lammps'))
+        inputs.structure = self.inputs.structures[key]
+        inputs.seed = self.inputs.seeds[key]
+        return inputs

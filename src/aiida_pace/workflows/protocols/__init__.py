@@ -1,0 +1,87 @@
+"""From a protocol's plain values to the inputs of a campaign."""
+
+from __future__ import annotations
+
+import functools
+import operator
+import typing as t
+from collections.abc import Mapping
+
+from aiida import orm
+from aiida.engine import ProcessBuilder
+from aiida.plugins import WorkflowFactory
+from aiida_quantumespresso.workflows.protocols.utils import recursive_merge
+
+PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
+
+__all__ = ('CODES', 'fill_builder')
+
+#: The codes of a campaign by the executable they run, and the port each belongs to.
+CODES = {
+    'pw': 'label.pw.code',
+    'pacemaker': 'train.fit.code',
+    'pace_yaml2yace': 'train.fit.yace_code',
+    'pace_activeset': 'train.active_set.code',
+    'lammps': 'explore.lammps.code',
+    'pace_evaluate': 'select.evaluate.code',
+    'pace_select': 'select.select.code',
+}
+
+
+def fill_builder(
+    builder: ProcessBuilder,
+    codes: Mapping[str, orm.AbstractCode | str],
+    structures: Mapping[str, orm.StructureData],
+    inputs: dict[str, t.Any],
+    options: dict[str, t.Any],
+) -> ProcessBuilder:
+    """Return ``builder``, of ``ActiveLearningWorkChain``, filled with the protocol's ``inputs``.
+
+    :raises ValueError: when a code is missing or unknown, or a pseudopotential is not installed.
+    """
+    if set(codes) != set(CODES):
+        missing, unknown = sorted(set(CODES) - set(codes)), sorted(set(codes) - set(CODES))
+        raise ValueError(f'`codes` needs one code for each of {", ".join(CODES)}; {missing=}, {unknown=}')
+    elements = {symbol for structure in structures.values() for symbol in structure.get_symbols_set()}
+    inputs['initial'].setdefault('elements', sorted(elements))
+
+    _fill_label(builder.label, codes['pw'], inputs['label'], inputs['initial']['elements'], options)
+    for name, path in CODES.items():
+        code = codes[name]
+        *namespaces, port = path.split('.')
+        namespace = functools.reduce(operator.getitem, namespaces, builder)
+        namespace[port] = orm.load_code(code) if isinstance(code, str) else code
+        if options and port == 'code' and name != 'pw':
+            namespace.metadata.options = options
+
+    for name in ('seed', 'max_cycles', 'quiet_rounds'):
+        if name in inputs:
+            builder[name] = orm.Int(inputs[name])
+    builder.initial = orm.Dict(inputs['initial'])
+    builder.train.fit.parameters = orm.Dict(inputs['train']['fit']['parameters'])
+    builder.explore.structures = dict(structures)
+    builder.explore.max_concurrent = orm.Int(inputs['explore']['max_concurrent'])
+    builder.explore.lammps.parameters = orm.Dict(inputs['explore']['lammps']['parameters'])
+    builder.select.grade_threshold = orm.Float(inputs['select']['grade_threshold'])
+    builder.select.max_per_halt = orm.Int(inputs['select']['max_per_halt'])
+    builder.select.swarm = orm.Dict(inputs['select']['swarm'])
+    return builder
+
+
+def _fill_label(
+    label: t.Any, code: orm.AbstractCode | str, inputs: dict[str, t.Any], elements: list[str], options: dict[str, t.Any]
+) -> None:
+    """Fill the namespace ``label`` with what the protocol of ``PwBaseWorkChain`` gives for all ``elements``."""
+    # Only its kinds count: they decide which pseudopotentials are taken, and with which cutoffs.
+    kinds = orm.StructureData(cell=[[10.0 * len(elements), 0, 0], [0, 10, 0], [0, 0, 10]])
+    for number, element in enumerate(elements):
+        kinds.append_atom(position=(10.0 * number, 0, 0), symbols=element)
+    overrides = {key: inputs[key] for key in ('pseudo_family', 'kpoints_distance', 'pw')}
+    pw_options = recursive_merge(options, inputs['pw'].get('metadata', {}).get('options', {}))
+    pw_base = PwBaseWorkChain.get_builder_from_protocol(code, kinds, overrides=overrides, options=pw_options)
+    for port in ('code', 'pseudos', 'parameters', 'metadata'):
+        label.pw[port] = pw_base.pw[port]
+    for port in ('kpoints_distance', 'kpoints_force_parity', 'max_iterations'):
+        label[port] = pw_base[port]
+    label.max_concurrent = orm.Int(inputs['max_concurrent'])
+    label.max_failed_fraction = orm.Float(inputs['max_failed_fraction'])

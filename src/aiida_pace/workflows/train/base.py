@@ -1,0 +1,80 @@
+"""Train a potential, restarting where it can, and build its active set."""
+
+from __future__ import annotations
+
+from aiida import orm
+from aiida.common import AttributeDict
+from aiida.engine import (
+    BaseRestartWorkChain,
+    ExitCode,
+    ProcessHandlerReport,
+    ProcessSpec,
+    ToContext,
+    process_handler,
+    while_,
+)
+from aiida.plugins import CalculationFactory, DataFactory
+
+AceActiveSetData = DataFactory('pace.active_set')
+PaceActiveSetCalculation = CalculationFactory('pace.active_set')
+PaceTrainCalculation = CalculationFactory('pace.train')
+
+__all__ = ('TrainBaseWorkChain',)
+
+
+class TrainBaseWorkChain(BaseRestartWorkChain):
+    """Run ``pace.train``, from its interim potential after a walltime kill, then ``pace.active_set``."""
+
+    _process_class = PaceTrainCalculation
+
+    @classmethod
+    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+        """Define the process specification."""
+        super().define(spec)
+        spec.expose_inputs(PaceTrainCalculation, namespace='fit')
+        spec.expose_inputs(PaceActiveSetCalculation, namespace='active_set', exclude=('potential', 'datasets'))
+        spec.outline(
+            cls.setup,
+            while_(cls.should_run_process)(cls.run_process, cls.inspect_process),
+            cls.run_active_set,
+            cls.inspect_active_set,
+            cls.results,
+        )
+        spec.expose_outputs(PaceTrainCalculation)
+        spec.output('active_set', valid_type=AceActiveSetData, required=False, help='The active set of the potential.')
+        spec.exit_code(
+            410,
+            'ERROR_ACTIVE_SET_FAILED',
+            message='the potential was trained, but its active set could not be built: {cause}',
+        )
+
+    def setup(self) -> None:
+        """Take the inputs of the training."""
+        super().setup()
+        self.ctx.inputs = AttributeDict(self.exposed_inputs(PaceTrainCalculation, 'fit'))
+
+    @process_handler(priority=500)
+    def continue_from_interim(self, calculation: orm.CalcJobNode) -> ProcessHandlerReport | None:
+        """Continue an interrupted fit from the last potential it wrote."""
+        if calculation.is_finished_ok or 'potential' not in calculation.outputs:
+            return None
+        self.ctx.inputs.potential = calculation.outputs.potential
+        self.report(f'training<{calculation.pk}> was cut short: {calculation.exit_message} Continuing from its interim')
+        return ProcessHandlerReport(do_break=True)
+
+    def run_active_set(self) -> ToContext:
+        """Build the active set from the data that the potential was trained on."""
+        inputs = AttributeDict(self.exposed_inputs(PaceActiveSetCalculation, 'active_set'))
+        inputs.potential = self.ctx.children[-1].outputs.potential
+        inputs.datasets = self.inputs.fit.datasets
+        inputs.metadata = AttributeDict(inputs.get('metadata', {})) | {'call_link_label': 'active_set'}
+        return ToContext(active_set=self.submit(PaceActiveSetCalculation, **inputs))
+
+    def inspect_active_set(self) -> ExitCode | None:
+        """Attach the potential all the same when its active set failed."""
+        if not self.ctx.active_set.is_finished_ok:
+            self.results()
+            cause = self.ctx.active_set.exit_message or self.ctx.active_set.process_state.value
+            return self.exit_codes.ERROR_ACTIVE_SET_FAILED.format(cause=cause)
+        self.out('active_set', self.ctx.active_set.outputs.active_set)
+        return None
