@@ -1,0 +1,55 @@
+"""Set up this machine for the examples: one code per engine and the pseudopotentials that come with Debian.
+
+    verdi run examples/localhost.py FOLDER_OF_THE_ENGINES FOLDER_OF_THE_PSEUDOPOTENTIALS
+
+A second run changes nothing.
+"""
+
+import shutil
+import sys
+from pathlib import Path
+from tempfile import TemporaryDirectory
+
+from aiida import orm
+from aiida.common.exceptions import NotExistent
+from aiida.plugins import DataFactory, GroupFactory
+
+#: Executable and calculation plugin of each code.
+CODES = {
+    'pw': ('pw.x', 'quantumespresso.pw'),
+    'pacemaker': ('pacemaker', 'pace.train'),
+    'pace_fit_linear': ('pace-fit-linear', 'pace.train'),
+    'pace_yaml2yace': ('pace_yaml2yace', 'pace.train'),
+    'pace_activeset': ('pace_activeset', 'pace.active_set'),
+    'pace_select': ('pace_select', 'pace.select'),
+    'pace_evaluate': ('pace-evaluate', 'pace.evaluate'),
+    'lammps': ('pace-lmp', 'pace.lammps'),
+}
+#: One norm-conserving LDA pseudopotential per element: `Si.pz-vbc.UPF`, `Al.pz-vbc.UPF`.
+PSEUDO_LABEL, PSEUDO_PATTERN = 'pz-vbc', '*.pz-vbc.UPF'
+
+engines, pseudos = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
+computer = orm.load_computer('localhost')
+computer.set_default_mpiprocs_per_machine(1)
+
+for label, (executable, plugin) in CODES.items():
+    try:
+        orm.load_code(f'{label}@localhost')
+    except NotExistent:
+        path = engines / executable
+        orm.InstalledCode(
+            label=label,
+            computer=computer,
+            filepath_executable=str(path if path.exists() else shutil.which(executable) or executable),
+            default_calc_job_plugin=plugin,
+            prepend_text='export OMP_NUM_THREADS=1',
+        ).store()
+
+family = GroupFactory('pseudo.family')
+try:
+    orm.load_group(PSEUDO_LABEL)
+except NotExistent:
+    with TemporaryDirectory() as folder:
+        for path in pseudos.glob(PSEUDO_PATTERN):
+            shutil.copy(path, Path(folder, f'{path.name.split(".")[0]}.upf'))
+        family.create_from_folder(folder, PSEUDO_LABEL, pseudo_type=DataFactory('pseudo.upf'))
