@@ -66,7 +66,8 @@ class Frames:
     :param forces: (N, 3) in eV/Å, optional.
     :param stress: (n, 6) in eV/Å³, Voigt order xx yy zz yz xz xy, ASE's sign (negative under compression), optional.
     :param grade: (N,) extrapolation grade of each atom, optional.
-    :raises FramesError: when a column has the wrong shape or a number that is not finite, or a label is half given.
+    :raises FramesError: when a column has the wrong shape or type or a number that is not finite, a label is half
+        given, or the vectors of the periodic directions span nothing.
     """
 
     offsets: npt.NDArray[np.int64]
@@ -85,9 +86,9 @@ class Frames:
 
     def __post_init__(self) -> None:
         """Bring every column to its type, make it read-only, and check it."""
-        object.__setattr__(self, 'offsets', _frozen(np.asarray(self.offsets, dtype='i8')))
+        object.__setattr__(self, 'offsets', _column('offsets', self.offsets, 'i8'))
         for name, column in self.columns().items():
-            object.__setattr__(self, name, _frozen(np.asarray(column, dtype=COLUMNS[name][1])))
+            object.__setattr__(self, name, _column(name, column, COLUMNS[name][1]))
         _check(self)
 
     def __len__(self) -> int:
@@ -128,8 +129,12 @@ class Frames:
         return slice(int(self.offsets[index]), int(self.offsets[index + 1]))
 
     def take(self, indices: Sequence[int] | npt.NDArray[np.integer[t.Any]]) -> Frames:
-        """Return the frames ``indices``, in that order."""
-        frames = np.asarray(indices, dtype='i8').reshape(-1)
+        """Return the frames ``indices``, in that order.
+
+        :raises FramesError: when ``indices`` are not integers: a mask goes through ``np.flatnonzero`` first.
+        :raises IndexError: when there is no such frame.
+        """
+        frames = _column('indices', indices, 'i8')
         sizes = self.sizes[frames]
         offsets = np.concatenate(([0], np.cumsum(sizes)))
         atoms = np.arange(offsets[-1]) + np.repeat(self.offsets[:-1][frames] - offsets[:-1], sizes)
@@ -156,7 +161,7 @@ class Frames:
         """Return frames from ASE's ``images``, with the labels of their calculators when all of them have labels.
 
         Of an image's ``info`` the keys ``origin``, ``label_uuid`` and ``weight`` are read, of its arrays
-        ``force_weight`` and ``grade``.
+        ``force_weight`` and ``grade``. Stresses and grades are kept when every image has them.
 
         :param images: the structures; a calculator must hold energy and forces of just this structure, or neither.
         :param origin: what made the frames, one for all or one each; an image's own ``info['origin']`` comes first.
@@ -234,21 +239,53 @@ class Frames:
     def load(cls, source: str | Path | t.BinaryIO) -> Frames:
         """Read what `save` wrote, without pickle.
 
-        :raises FramesError: when the file has another schema version or a column is broken.
+        :raises FramesError: when the file is no such archive, has another schema version or a column is broken.
+        :raises OSError: when the file cannot be read.
         """
-        with np.load(source, allow_pickle=False) as archive:
-            arrays = {name: archive[name] for name in archive.files}
-        version = int(arrays.pop('schema_version', -1))
-        if version != SCHEMA_VERSION:
+        try:
+            with np.load(source, allow_pickle=False) as archive:
+                arrays = {name: _read_only(archive[name]) for name in archive.files}
+        except (EOFError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as exception:
+            raise FramesError(f'not an archive of frames: {exception}') from exception
+        version = arrays.pop('schema_version', np.int64(-1))
+        if np.shape(version) != () or version != SCHEMA_VERSION:
             raise FramesError(f'the file has schema version {version}, this release reads version {SCHEMA_VERSION}')
+        known = {field.name for field in dataclasses.fields(cls)}
+        missing = known - set(OPTIONAL_COLUMNS) - set(arrays)
+        if missing or set(arrays) - known:
+            raise FramesError(
+                f'the file lacks the columns {sorted(missing)} and has unknown {sorted(set(arrays) - known)}'
+            )
         return cls(**arrays)
 
 
-def _frozen(array: npt.NDArray[t.Any]) -> npt.NDArray[t.Any]:
-    """Return a contiguous read-only view; the caller's own array stays writeable."""
-    view: npt.NDArray[t.Any] = np.ascontiguousarray(array).view()
-    view.flags.writeable = False
-    return view
+def _read_only(array: npt.NDArray[t.Any]) -> npt.NDArray[t.Any]:
+    """Forbid to write to ``array``."""
+    array.flags.writeable = False
+    return array
+
+
+def _column(name: str, values: t.Any, dtype: str) -> npt.NDArray[t.Any]:
+    """Return ``values`` as a read-only array of its own: nobody can change a set of frames once it is checked.
+
+    Texts get the least width that holds them: the same frames give the same file.
+
+    :raises FramesError: when ``values`` cannot be held by ``dtype`` without loss.
+    """
+    array = np.asarray(values)
+    if dtype == 'U':
+        if array.dtype.kind == 'O' and all(isinstance(value, str) for value in array.flat):
+            array = array.astype('U')
+        dtype = f'U{max([1, *map(len, array.flat)])}' if array.dtype.kind == 'U' else 'U1'
+    if array.base is None and array.dtype == dtype and array.flags.c_contiguous and not array.flags.writeable:
+        return array
+    allowed = {'U': 'U', 'f': 'fiu', 'i': 'iu', 'b': 'biu'}[np.dtype(dtype).kind]
+    if array.size and array.dtype.kind not in allowed:
+        raise FramesError(f'column `{name}` is of the type {array.dtype}, which {np.dtype(dtype)} cannot hold')
+    own = np.array(array, dtype=dtype, order='C', copy=True)
+    if array.size and own.dtype.kind in 'ib' and not np.array_equal(own, array):
+        raise FramesError(f'column `{name}` holds a number that {np.dtype(dtype)} cannot hold')
+    return _read_only(own)
 
 
 def _results(atoms: Atoms, index: int) -> dict[str, t.Any]:
@@ -258,7 +295,8 @@ def _results(atoms: Atoms, index: int) -> dict[str, t.Any]:
         results['grade'] = atoms.arrays['grade']
     if atoms.calc is None:
         return results
-    held = {k: v for k, v in atoms.calc.results.items() if k in ('energy', 'forces', 'stress') and v is not None}
+    computed = getattr(atoms.calc, 'results', {})
+    held = {name: computed[name] for name in ('energy', 'forces', 'stress') if computed.get(name) is not None}
     if held and atoms.calc.calculation_required(atoms, list(held)):
         raise FramesError(f'frame {index}: the calculator holds results of another structure; attach the right ones')
     if ('energy' in held) != ('forces' in held):
@@ -290,8 +328,21 @@ def _check(frames: Frames) -> None:
             row = int(np.argmin(np.isfinite(column).reshape(rows, -1).all(axis=1)))
             index = int(np.searchsorted(offsets, row, side='right')) - 1 if name in ATOM_COLUMNS else row
             raise FramesError(f'frame {index}: `{name}` holds a number that is not finite (NaN or infinity)')
+    flat = _cell_determinants(frames) < 1e-12
+    if np.any(flat):
+        raise FramesError(f'frame {int(np.argmax(flat))}: the cell vectors of its periodic directions span nothing')
     if np.any(frames.numbers < 1) or np.any(frames.numbers > 118):
         raise FramesError('`numbers` holds a value that is no atomic number (1 to 118)')
     for name in ('force_weight', 'weight'):
         if np.any(getattr(frames, name) < 0):
             raise FramesError(f'`{name}` holds a negative weight')
+
+
+def _cell_determinants(frames: Frames) -> FloatArray:
+    """Return (n,) the Gram determinant of the unit vectors of the periodic directions: 0 when they are flat."""
+    lengths = np.linalg.norm(frames.cells, axis=2, keepdims=True)
+    units = np.divide(frames.cells, lengths, out=np.zeros_like(frames.cells), where=lengths > 0)
+    gram = units @ units.transpose(0, 2, 1)
+    gram[~(frames.pbc[:, :, None] & frames.pbc[:, None, :])] = 0
+    gram[:, range(3), range(3)] += ~frames.pbc
+    return np.asarray(np.linalg.det(gram))
