@@ -67,7 +67,7 @@ $(STAMPS)/engines: pyproject.toml $(STAMPS)/uv
 	touch $@
 
 $(STAMPS)/profile: examples/localhost.py $(STAMPS)/venv $(STAMPS)/engines $(STAMPS)/espresso
-	mkdir -p $(AIIDA_PATH)/.aiida
+	mkdir -p $(AIIDA_PATH)
 	verdi profile show >/dev/null 2>&1 || verdi presto --use-zeromq --profile-name pace --non-interactive
 	verdi config set -- caching.enabled_for aiida.calculations:quantumespresso.pw >/dev/null
 	verdi run examples/localhost.py $(ENGINES)/bin $(PSEUDO)

@@ -52,4 +52,4 @@ except NotExistent:
     with TemporaryDirectory() as folder:
         for path in pseudos.glob(PSEUDO_PATTERN):
             shutil.copy(path, Path(folder, f'{path.name.split(".")[0]}.upf'))
-        family.create_from_folder(folder, PSEUDO_LABEL, pseudo_type=DataFactory('pseudo.upf'))
+        family.create_from_folder(Path(folder), PSEUDO_LABEL, pseudo_type=DataFactory('pseudo.upf'))

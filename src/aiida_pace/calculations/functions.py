@@ -14,7 +14,7 @@ from aiida_pace.config import InitialSetConfig, SwarmConfig
 from aiida_pace.data import AtomsDatasetData
 from aiida_pace.frames import Frames, FloatArray
 from aiida_pace.structures.fingerprint import duplicate_indices
-from aiida_pace.structures.guards import rejected
+from aiida_pace.structures.guards import check_frames
 from aiida_pace.structures.initial import generate_initial_set
 from aiida_pace.structures.swarm import rattle_swarm
 
@@ -36,10 +36,10 @@ def frame_key(index: int) -> str:
 
 
 @calcfunction
-def generate_initial(parameters: orm.Dict, seed: orm.Int) -> AtomsDatasetData:
-    """Return the initial set of frames for the settings of ``InitialSetConfig``."""
+def generate_initial(elements: orm.List, count: orm.Int, parameters: orm.Dict, seed: orm.Int) -> AtomsDatasetData:
+    """Return the initial set: ``count`` frames of ``elements`` for the settings of ``InitialSetConfig``."""
     config = InitialSetConfig.model_validate(parameters.get_dict())
-    return AtomsDatasetData(generate_initial_set(config, np.random.default_rng(seed.value)))
+    return AtomsDatasetData(generate_initial_set(elements.get_list(), count.value, seed=seed.value, config=config))
 
 
 @calcfunction
@@ -142,11 +142,10 @@ def make_candidate_pool(parameters: orm.Dict, seed: orm.Int, **walkers: AtomsDat
     return {'output_parameters': account} | ({'pool': AtomsDatasetData(pool)} if len(pool) else {})
 
 
-def _guarded(frames: Frames) -> tuple[Frames, Counter[str]]:
+def _guarded(frames: Frames) -> tuple[Frames, dict[str, int]]:
     """Return the frames that the guards let pass, and the number of rejects by cause."""
-    causes = rejected(frames)
-    kept = [index for index, cause in enumerate(causes) if cause is None]
-    return frames.take(kept), Counter(cause for cause in causes if cause is not None)
+    report = check_frames(frames)
+    return frames.take(np.flatnonzero(report.mask)), report.rejected
 
 
 @calcfunction

@@ -14,9 +14,10 @@ from plumpy import PortNamespace
 
 from aiida_pace.calculations.functions import generate_initial
 from aiida_pace.config import InitialSetConfig, TrainingConfig
+from aiida_pace.structures.initial import atoms_per_element
 from aiida_pace.workflows.lane import CampaignWorkChain
 from aiida_pace.workflows.protocols import fill_builder
-from aiida_pace.workflows.validators import missing_pseudos, validate_config, validate_positive
+from aiida_pace.workflows.validators import missing_pseudos, validate_config, validate_elements, validate_positive
 
 AceActiveSetData = DataFactory('pace.active_set')
 AcePotentialData = DataFactory('pace.potential')
@@ -76,11 +77,25 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
             help='Labelled frames to start from; when absent an initial set is generated and labelled.',
         )
         spec.input(
-            'initial',
-            valid_type=orm.Dict,
+            'initial.elements',
+            valid_type=orm.List,
             required=False,
+            validator=validate_elements,
+            help='Chemical symbols of the initial set that is made and labelled when no `dataset` is given.',
+        )
+        spec.input(
+            'initial.count',
+            valid_type=orm.Int,
+            default=lambda: orm.Int(60),
+            validator=validate_positive,
+            help='Number of frames of the initial set.',
+        )
+        spec.input(
+            'initial.parameters',
+            valid_type=orm.Dict,
+            default=lambda: orm.Dict(),
             validator=validate_config(InitialSetConfig),
-            help='Settings of `InitialSetConfig`: the structures of the initial set.',
+            help='Settings of `InitialSetConfig`: recipes and their shares.',
         )
         spec.input(
             'seed',
@@ -175,31 +190,30 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
     @classmethod
     def validate_inputs(cls, value: t.Mapping[str, t.Any], namespace: PortNamespace) -> str | None:
         """Refuse inputs that do not fit each other, before anything runs."""
-        if 'dataset' not in value and 'initial' not in value:
-            return (
-                'neither `dataset` nor `initial` is given: give labelled frames to start from or settings to make some.'
-            )
         structures = value.get('explore', {}).get('structures', {})
         if not structures:
             return '`explore.structures` is empty: give at least one structure to start a walker from.'
-        elements = {symbol for structure in structures.values() for symbol in structure.get_symbols_set()}
-        if 'initial' in value:
-            known = InitialSetConfig.model_validate(value['initial'].get_dict()).elements
+        if 'dataset' in value:
+            known = set(value['dataset'].elements)
+        elif 'elements' in value.get('initial', {}):
+            known = set(value['initial']['elements'])
         else:
-            known = value['dataset'].elements
-        unknown = sorted(elements - set(known))
+            return (
+                'neither `dataset` nor `initial.elements` is given: give labelled frames, or elements to make some of.'
+            )
+        unknown = {symbol for structure in structures.values() for symbol in structure.get_symbols_set()} - known
         if unknown:
             return (
-                f'`explore.structures` contain {", ".join(unknown)}, which the initial data do not: add it to '
+                f'`explore.structures` contain {", ".join(sorted(unknown))}, which the initial data do not: add it to '
                 '`initial.elements` or to `dataset`.'
             )
         given = TrainingConfig.model_validate(value['train']['fit']['parameters'].get_dict()).reference_energies
-        if isinstance(given, dict) and (missing := sorted(set(known) - set(given))):
+        if isinstance(given, dict) and (missing := sorted(known - set(given))):
             return (
                 f'no reference energy for {", ".join(missing)}: add it to `train.fit.parameters.reference_energies`, '
                 "or set that to 'isolated_atom'."
             )
-        return missing_pseudos(set(known) | elements, value.get('label', {}).get('pw', {}).get('pseudos', {}))
+        return missing_pseudos(known, value.get('label', {}).get('pw', {}).get('pseudos', {}))
 
     def setup(self) -> None:
         """Start with nothing, or with the data set that was given."""
@@ -221,13 +235,13 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         """Generate the structures of the initial set."""
         self._enter('generate')
         self.ctx.candidates = generate_initial(
-            self.inputs.initial, self.inputs.seed, metadata={'call_link_label': 'initial_generate'}
+            **self.inputs.initial, seed=self.inputs.seed, metadata={'call_link_label': 'initial_generate'}
         )
 
     def inspect_initial(self) -> ExitCode | None:
         """Stop before the first DFT run when no active set could be built from the initial set."""
         functions = TrainingConfig.model_validate(self.inputs.train.fit.parameters.get_dict()).functions_per_element
-        for element, atoms in self.ctx.candidates.element_counts.items():
+        for element, atoms in atoms_per_element(self.ctx.candidates.frames).items():
             if atoms <= functions:
                 return self.exit_codes.ERROR_INITIAL_SET_TOO_SMALL.format(
                     atoms=atoms, element=element, functions=functions

@@ -7,10 +7,11 @@ import typing as t
 from collections.abc import Callable, Iterable
 
 from aiida import orm
+from ase.data import chemical_symbols
 
 from aiida_pace.config import Config, config_error
 
-__all__ = ('missing_pseudos', 'validate_config', 'validate_fraction', 'validate_positive')
+__all__ = ('missing_pseudos', 'validate_config', 'validate_elements', 'validate_fraction', 'validate_positive')
 
 
 def validate_positive(node: orm.Int | None, port: t.Any) -> str | None:
@@ -24,6 +25,13 @@ def validate_fraction(node: orm.Float | None, port: t.Any) -> str | None:
     """Refuse a share outside zero to one."""
     if node is not None and not 0 <= node.value <= 1:
         return f'`{port.name}` is {node.value}: give a share between 0 and 1.'
+    return None
+
+
+def validate_elements(node: orm.List | None, port: t.Any) -> str | None:
+    """Refuse an empty list and what is no chemical symbol."""
+    if node is not None and (not len(node) or not set(node) <= set(chemical_symbols[1:])):
+        return f'`{port.name}` is {list(node)}: give chemical symbols, such as Si.'
     return None
 
 

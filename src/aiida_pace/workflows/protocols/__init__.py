@@ -57,7 +57,9 @@ def fill_builder(
     for name in ('seed', 'max_cycles', 'quiet_rounds'):
         if name in inputs:
             builder[name] = orm.Int(inputs[name])
-    builder.initial = orm.Dict(inputs['initial'])
+    builder.initial.elements = orm.List(inputs['initial']['elements'])
+    builder.initial.count = orm.Int(inputs['initial']['count'])
+    builder.initial.parameters = orm.Dict(inputs['initial'].get('parameters', {}))
     builder.train.fit.parameters = orm.Dict(inputs['train']['fit']['parameters'])
     builder.explore.structures = dict(structures)
     builder.explore.max_concurrent = orm.Int(inputs['explore']['max_concurrent'])
