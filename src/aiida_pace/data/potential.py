@@ -124,7 +124,7 @@ class AcePotentialData(orm.Data):
         :raises ImportError: when python-ace is not importable here.
         :raises ValueError: when the active set is that of another potential.
         """
-        from aiida_pace.engines.evaluate import AceCalculator
+        from aiida_pace.engines.ace import AceCalculator
 
         if active_set is not None and not active_set.matches(self):
             raise ValueError(f'{active_set!r} is the active set of another potential')

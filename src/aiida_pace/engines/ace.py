@@ -1,0 +1,224 @@
+"""An ACE potential in pyace's C++ evaluator: energy, forces, stress and grade of one structure after the other."""
+
+from __future__ import annotations
+
+import dataclasses
+import tempfile
+import typing as t
+from collections.abc import Mapping, Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+from ase.calculators.calculator import Calculator, all_changes
+from ase.data import atomic_numbers, chemical_symbols
+from ase.geometry import complete_cell, minkowski_reduce
+
+__all__ = ('AceCalculator', 'AceModel', 'Evaluation', 'EvaluationError', 'reference_table')
+
+FloatArray = npt.NDArray[np.float64]
+
+#: pyace gives the virial as xx yy zz xy xz yz, ASE wants xx yy zz yz xz xy.
+VIRIAL_TO_VOIGT = [0, 1, 2, 5, 4, 3]
+
+
+class EvaluationError(ValueError):
+    """Frames, potential and active set that cannot be evaluated: the message says which and why."""
+
+
+@dataclasses.dataclass(frozen=True)
+class Evaluation:
+    """What the potential says of one structure of N atoms.
+
+    :param energy: in eV, relative to isolated atoms.
+    :param forces: (N, 3) in eV/Å.
+    :param stress: (6,) in eV/Å³, order and sign of ASE; None for a structure without a volume or without periods.
+    :param grade: (N,) extrapolation grade; None without an active set.
+    """
+
+    energy: float
+    forces: FloatArray
+    stress: FloatArray | None
+    grade: FloatArray | None
+
+
+class AceModel:
+    """A potential, with or without active set, in pyace's C++ evaluator; used for one structure after the other."""
+
+    def __init__(self, yaml: bytes, asi: bytes | None = None) -> None:
+        """Load the potential.
+
+        :param yaml: content of the B-basis file.
+        :param asi: content of the active-set file.
+        :raises ImportError: when pyace is not importable.
+        :raises EvaluationError: when pyace cannot read a file, or the active set does not fit the potential.
+        """
+        try:
+            from pyace.basis import ACEBBasisSet
+            from pyace.calculator import ACECalculator
+            from pyace.catomicenvironment import build_atomic_env
+            from pyace.evaluator import ACEBEvaluator
+        except ImportError as exception:
+            raise ImportError(
+                f'pyace is not importable ({exception}): install `python-ace`, an external engine that is free for '
+                'academic, non-commercial use only'
+            ) from exception
+
+        with tempfile.TemporaryDirectory() as directory:
+            path = Path(directory, 'potential.yaml')
+            path.write_bytes(yaml)
+            try:
+                basis = ACEBBasisSet(str(path))
+                evaluator = ACEBEvaluator(basis)
+            except (RuntimeError, ValueError) as exception:
+                raise EvaluationError(f'pyace cannot read the potential: {exception}') from exception
+            if asi is not None:
+                functions = [len(one) + len(many) for one, many in zip(basis.basis_rank1, basis.basis, strict=True)]
+                path = Path(directory, 'active_set.asi')
+                path.write_bytes(asi)
+                _check_active_set(path, dict(zip(basis.elements_name, functions, strict=True)))
+                evaluator.load_active_set(str(path))
+        self.elements: list[str] = sorted(basis.elements_name)
+        self.cutoff = float(basis.cutoffmax)
+        self.has_active_set = asi is not None
+        self._species = np.full(len(chemical_symbols), -1)
+        for element, index in basis.elements_to_index_map.items():
+            self._species[atomic_numbers[element]] = index
+        self._build = build_atomic_env
+        self._calculator = ACECalculator()
+        # The evaluator keeps no reference to the basis, nor the calculator to the evaluator.
+        self._alive = (basis, evaluator)
+        self._calculator.set_evaluator(evaluator)
+
+    def compute(
+        self,
+        numbers: npt.NDArray[np.integer[t.Any]],
+        positions: FloatArray,
+        cell: FloatArray,
+        pbc: npt.NDArray[np.bool_],
+    ) -> Evaluation:
+        """Evaluate one structure.
+
+        :param numbers: (N,) atomic numbers.
+        :param positions: (N, 3) in Å, anywhere in space.
+        :param cell: (3, 3) vectors as rows, in Å; those of directions without periods only make the volume.
+        :param pbc: (3,) periodic directions.
+        :raises EvaluationError: for an element the potential does not know, or when the evaluator refuses.
+        """
+        unknown = sorted({chemical_symbols[number] for number in numbers[self._species[numbers] < 0]})
+        if unknown:
+            raise EvaluationError(f'the potential is for {", ".join(self.elements)}, not for {", ".join(unknown)}')
+        positions = np.ascontiguousarray(positions)
+        try:
+            environment = self._environment(numbers, positions, _lattice(positions, cell, pbc, self.cutoff), pbc)
+            self._calculator.compute(environment, compute_projections=self.has_active_set)
+        except (RuntimeError, ValueError) as exception:
+            raise EvaluationError(f'pyace refuses the structure: {exception}') from exception
+        energy = float(self._calculator.energy)
+        forces = np.array(self._calculator.forces, dtype='f8').reshape(-1, 3)
+        volume = abs(np.linalg.det(cell))
+        stress = None
+        if pbc.any() and volume > 0:
+            stress = np.array(self._calculator.virial, dtype='f8')[VIRIAL_TO_VOIGT] / volume
+        grade = np.array(self._calculator.gamma_grade, dtype='f8') if self.has_active_set else None
+        if not all(np.isfinite(values).all() for values in (energy, forces, stress, grade) if values is not None):
+            raise EvaluationError('the potential gives a number that is not finite')
+        return Evaluation(energy=energy, forces=forces, stress=stress, grade=grade)
+
+    def _environment(
+        self,
+        numbers: npt.NDArray[np.integer[t.Any]],
+        positions: FloatArray,
+        lattice: FloatArray,
+        pbc: npt.NDArray[np.bool_],
+    ) -> t.Any:
+        """Return pyace's neighbour lists; a cell too skewed for it is replaced by the compact one of its lattice."""
+        arguments = (numbers.astype('i4'), bool(pbc.any()), self.cutoff)
+        try:
+            environment = self._build(positions, lattice, *arguments)
+        except RuntimeError:
+            environment = self._build(positions, _right_handed(minkowski_reduce(lattice)[0]), *arguments)
+        environment.species_type = self._species[np.array(environment.species_type)].tolist()
+        return environment
+
+
+class AceCalculator(Calculator):
+    """ASE calculator of an ACE potential; with an active set ``results['grade']`` holds the grade of each atom."""
+
+    implemented_properties = ['energy', 'free_energy', 'forces', 'stress', 'grade']  # noqa: RUF012  # as ASE declares it
+
+    def __init__(
+        self, yaml: bytes, *, asi: bytes | None = None, reference_energies: Mapping[str, float] | None = None
+    ) -> None:
+        """Load the potential.
+
+        :param yaml: content of the B-basis file.
+        :param asi: content of the active-set file.
+        :param reference_energies: energy of the isolated atoms in eV, added to what the potential predicts.
+        :raises ImportError: when pyace is not importable.
+        :raises EvaluationError: when a file is unreadable, or a reference energy is missing.
+        """
+        super().__init__()  # type: ignore[no-untyped-call]
+        self._model = AceModel(yaml, asi)
+        self._references = reference_table(reference_energies or {}, self._model.elements)
+
+    def calculate(
+        self,
+        atoms: Atoms | None = None,
+        properties: Sequence[str] = ('energy',),
+        system_changes: Sequence[str] = tuple(all_changes),
+    ) -> None:
+        """Fill ``results`` with everything there is."""
+        super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
+        structure = t.cast('Atoms', self.atoms)
+        found = self._model.compute(structure.numbers, structure.positions, structure.cell.array, structure.pbc)
+        energy = found.energy + float(self._references[structure.numbers].sum())
+        results = {'energy': energy, 'free_energy': energy, 'forces': found.forces}
+        optional = {'stress': found.stress, 'grade': found.grade}
+        self.results = results | {name: value for name, value in optional.items() if value is not None}
+
+
+def reference_table(energies: Mapping[str, float], elements: Sequence[str]) -> FloatArray:
+    """Return a table of reference energies by atomic number: zero without any, otherwise one per element."""
+    table = np.zeros(len(chemical_symbols))
+    missing = [element for element in elements if element not in energies]
+    if energies and missing:
+        raise EvaluationError(f'the reference energies lack {", ".join(missing)}')
+    for element in elements if energies else ():
+        table[atomic_numbers[element]] = energies[element]
+    return table
+
+
+def _check_active_set(path: Path, functions: Mapping[str, int]) -> None:
+    """Raise `EvaluationError` unless the file holds one square matrix per element, as large as its basis."""
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            shapes = {name: archive[name].shape for name in archive.files}
+    except (OSError, EOFError, ValueError, TypeError, AttributeError) as exception:
+        raise EvaluationError(f'cannot read the active set: {exception}') from exception
+    expected = {element: (count, count) for element, count in functions.items()}
+    if shapes != expected:
+        raise EvaluationError(f'the active set has the matrices {shapes}, the potential needs {expected}')
+
+
+def _lattice(positions: FloatArray, cell: FloatArray, pbc: npt.NDArray[np.bool_], cutoff: float) -> FloatArray:
+    """Return a right-handed cell, periodic in all directions, in which each atom has the neighbours it should have.
+
+    pyace knows only structures with three periods or none. A missing period is replaced by one orthogonal to the
+    others and so long that no atom sees another across it.
+    """
+    if not pbc.any():
+        return np.eye(3)
+    lattice = np.array(cell, dtype='f8')
+    if not pbc.all():
+        lattice[~pbc] = 0
+        lattice = np.array(complete_cell(lattice))
+        extents = np.ptp(positions @ lattice[~pbc].T, axis=0)
+        lattice[~pbc] *= (extents + cutoff + 1)[:, None]
+    return _right_handed(lattice)
+
+
+def _right_handed(lattice: FloatArray) -> FloatArray:
+    """Return the cell of the same lattice that pyace accepts: it takes a left-handed one for an extreme shape."""
+    return lattice if np.linalg.det(lattice) > 0 else -lattice
