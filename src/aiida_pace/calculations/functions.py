@@ -11,7 +11,7 @@ from aiida.engine import calcfunction
 from ase import units
 
 from aiida_pace.config import InitialSetConfig, SwarmConfig
-from aiida_pace.data import AtomsDatasetData
+from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.frames import Frames, FloatArray
 from aiida_pace.structures.fingerprint import duplicate_indices
 from aiida_pace.structures.guards import check_frames

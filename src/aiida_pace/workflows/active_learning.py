@@ -93,7 +93,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         spec.input(
             'initial.parameters',
             valid_type=orm.Dict,
-            default=lambda: orm.Dict(),
+            default=orm.Dict,
             validator=validate_config(InitialSetConfig),
             help='Settings of `InitialSetConfig`: recipes and their shares.',
         )

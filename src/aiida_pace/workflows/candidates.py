@@ -52,7 +52,7 @@ class CandidatesWorkChain(CampaignWorkChain):
         spec.input(
             'swarm',
             valid_type=orm.Dict,
-            default=lambda: orm.Dict(),
+            default=orm.Dict,
             validator=validate_config(SwarmConfig),
             help='Settings of `SwarmConfig`: the candidates made around each halted frame.',
         )
@@ -86,7 +86,7 @@ class CandidatesWorkChain(CampaignWorkChain):
         spec.exit_code(
             410,
             'ERROR_POOL_EMPTY',
-            message='the guards rejected every candidate ({causes}), and no frame from before the halts was acceptable: '
+            message='the guards rejected every candidate ({causes}), and no frame before the halts was acceptable: '
             'lower the temperature, shorten the time step, or add short distances to the initial set.',
         )
         spec.exit_code(411, 'ERROR_EVALUATION_FAILED', message='the grades of the candidates could not be computed.')

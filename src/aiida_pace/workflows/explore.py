@@ -5,13 +5,14 @@ from __future__ import annotations
 from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import ExitCode, ProcessSpec, ToContext, append_
-from aiida.plugins import CalculationFactory, DataFactory
+from aiida.plugins import CalculationFactory, DataFactory, WorkflowFactory
 
 from aiida_pace.calculations.functions import summarise_walkers
-from aiida_pace.workflows.lane import CampaignWorkChain, ExploreLaneWorkChain, balanced_shares, called_as
+from aiida_pace.workflows.lane import CampaignWorkChain, balanced_shares, called_as
 from aiida_pace.workflows.validators import validate_positive
 
 AtomsDatasetData = DataFactory('pace.dataset')
+ExploreLaneWorkChain = WorkflowFactory('pace.lane.explore')
 PaceLammpsCalculation = CalculationFactory('pace.lammps')
 
 __all__ = ('ExploreWorkChain',)

@@ -12,10 +12,11 @@ from aiida.plugins import DataFactory, WorkflowFactory
 from plumpy import PortNamespace
 
 from aiida_pace.calculations.functions import account_labels, collect_labels, split_structures
-from aiida_pace.workflows.lane import CampaignWorkChain, LabelLaneWorkChain, balanced_shares, called_as
+from aiida_pace.workflows.lane import CampaignWorkChain, balanced_shares, called_as
 from aiida_pace.workflows.validators import missing_pseudos, validate_fraction, validate_positive
 
 AtomsDatasetData = DataFactory('pace.dataset')
+LabelLaneWorkChain = WorkflowFactory('pace.lane.label')
 PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
 
 __all__ = ('LabelWorkChain',)

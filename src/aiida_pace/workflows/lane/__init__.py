@@ -10,15 +10,9 @@ from aiida import orm
 from aiida.common import AttributeDict
 from aiida.common.links import LinkType
 from aiida.engine import Process, ProcessSpec, ToContext, WorkChain, append_, while_
-from aiida.plugins import CalculationFactory, WorkflowFactory
-
-PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
-PaceLammpsCalculation = CalculationFactory('pace.lammps')
 
 __all__ = (
     'CampaignWorkChain',
-    'ExploreLaneWorkChain',
-    'LabelLaneWorkChain',
     'LaneWorkChain',
     'balanced_shares',
     'called_as',
@@ -104,46 +98,3 @@ class LaneWorkChain(CampaignWorkChain):
     def job_inputs(self, key: str) -> AttributeDict:
         """Return the inputs of the job ``key``."""
         raise NotImplementedError
-
-
-class LabelLaneWorkChain(LaneWorkChain):
-    """Label structures with Quantum ESPRESSO, one after another."""
-
-    _process_class = PwBaseWorkChain
-
-    @classmethod
-    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
-        """Define the process specification."""
-        super().define(spec)
-        spec.expose_inputs(PwBaseWorkChain, exclude=('kpoints', 'pw.structure', 'pw.parent_folder'))
-
-    def job_inputs(self, key: str) -> AttributeDict:
-        """Return the inputs of ``PwBaseWorkChain``, with the pseudopotentials of just this structure."""
-        inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain))
-        structure = self.inputs.structures[key]
-        inputs.pw = AttributeDict(inputs.pw)
-        inputs.pw.structure = structure
-        inputs.pw.pseudos = {kind.name: self.inputs.pw.pseudos[kind.symbol] for kind in structure.kinds}
-        return inputs
-
-
-class ExploreLaneWorkChain(LaneWorkChain):
-    """Run molecular-dynamics walkers, one after another."""
-
-    _process_class = PaceLammpsCalculation
-
-    @classmethod
-    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
-        """Define the process specification."""
-        super().define(spec)
-        spec.expose_inputs(PaceLammpsCalculation, namespace='lammps', exclude=('structure', 'seed'))
-        spec.input_namespace(
-            'seeds', valid_type=orm.Int, dynamic=True, help='Random seed of each walker, by the key of its structure.'
-        )
-
-    def job_inputs(self, key: str) -> AttributeDict:
-        """Return the inputs of the walker ``key``."""
-        inputs = AttributeDict(self.exposed_inputs(PaceLammpsCalculation, 'lammps'))
-        inputs.structure = self.inputs.structures[key]
-        inputs.seed = self.inputs.seeds[key]
-        return inputs
