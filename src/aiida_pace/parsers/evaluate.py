@@ -1,0 +1,98 @@
+"""`PaceEvaluateParser`: reads what ``pace-evaluate`` wrote."""
+
+from __future__ import annotations
+
+import typing as t
+import zipfile
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from aiida import orm
+from aiida.engine import ExitCode
+from aiida.parsers import Parser
+
+from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
+from aiida_pace.engines.evaluate import ERROR_PREFIX
+
+__all__ = ('PaceEvaluateParser', 'read_evaluation')
+
+
+class PaceEvaluateParser(Parser):
+    """Parser of `PaceEvaluateCalculation`.
+
+    The engine moves its output into place when it is complete, so a file that holds the arrays of all frames, with
+    finite numbers alone, is the evidence of success. Without it, a line that starts with `ERROR_PREFIX` on stderr means
+    that the engine refused its input; anything else, that it was killed or is broken.
+    """
+
+    CACHE_VERSION = 1
+
+    def parse(self, **kwargs: t.Any) -> ExitCode | None:
+        """Store the arrays, or tell why there are none."""
+        path = Path(kwargs['retrieved_temporary_folder'], PaceEvaluateCalculation.FILENAME_EVALUATION)
+        if not path.is_file():
+            return self._missing()
+        dataset = self.node.inputs.dataset
+        try:
+            arrays = read_evaluation(path, dataset.count, dataset.atoms_count, graded='active_set' in self.node.inputs)
+        except ValueError as exception:
+            return t.cast(
+                ExitCode,
+                self.exit_codes.ERROR_EVALUATION_INVALID.format(filename=path.name, detail=exception),
+            )
+        parameters = {
+            'atoms_count': dataset.atoms_count,
+            'count': dataset.count,
+            'wall_time_seconds': float(arrays.pop('wall_time_seconds')),
+        }
+        if 'grade' in arrays:
+            parameters['max_grade'] = float(arrays['grade'].max())
+        self.out('evaluation', orm.ArrayData(arrays))
+        self.out('output_parameters', orm.Dict(parameters))  # type: ignore[no-untyped-call]
+        return None
+
+    def _missing(self) -> ExitCode:
+        """Return the exit code of a run that wrote nothing, from its last words."""
+        name = PaceEvaluateCalculation.FILENAME_STDERR
+        names = self.retrieved.base.repository.list_object_names()
+        text = self.retrieved.base.repository.get_object_content(name, mode='r') if name in names else ''
+        last = (text.strip().splitlines() or ['nothing'])[-1]
+        if last.startswith(ERROR_PREFIX):
+            return t.cast(ExitCode, self.exit_codes.ERROR_FRAMES_REFUSED.format(detail=last.removeprefix(ERROR_PREFIX)))
+        return t.cast(
+            ExitCode,
+            self.exit_codes.ERROR_ENGINE_INTERRUPTED.format(
+                filename=PaceEvaluateCalculation.FILENAME_EVALUATION, detail=last, stderr=name
+            ),
+        )
+
+
+def read_evaluation(path: Path, count: int, atoms_count: int, *, graded: bool) -> dict[str, npt.NDArray[t.Any]]:
+    """Return the arrays of an evaluation of ``count`` frames with ``atoms_count`` atoms; nothing is unpickled.
+
+    :raises ValueError: when the file is no such archive, an array lacks or has the wrong shape, or a number is not
+        finite.
+    """
+    shapes: dict[str, tuple[int, ...]] = {
+        'energy': (count,),
+        'forces': (atoms_count, 3),
+        'stress': (count, 6),
+        'wall_time_seconds': (),
+    }
+    if graded:
+        shapes['grade'] = (atoms_count,)
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as exception:
+        raise ValueError(f'it is no archive of arrays ({exception})') from exception
+    if set(arrays) != set(shapes):
+        raise ValueError(f'it holds the arrays {sorted(arrays)}, expected {sorted(shapes)}')
+    for name, shape in shapes.items():
+        if arrays[name].shape != shape or arrays[name].dtype != np.float64:
+            found = f'{arrays[name].dtype}{list(arrays[name].shape)}'
+            raise ValueError(f'`{name}` is {found}, expected float64{list(shape)}')
+        if not np.isfinite(arrays[name]).all():
+            raise ValueError(f'`{name}` holds a number that is not finite')
+    return arrays
