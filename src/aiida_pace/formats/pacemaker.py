@@ -1,0 +1,232 @@
+"""Files of pacemaker to Python and back: input, data frame, metrics, log; no AiiDA."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+from collections.abc import Mapping, Sequence
+from datetime import datetime
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms
+
+from aiida_pace.frames import FloatArray, Frames
+
+if t.TYPE_CHECKING:
+    from aiida_pace.config import TrainingConfig
+
+__all__ = (
+    'METRICS_COLUMNS',
+    'FitLog',
+    'last_exception',
+    'parse_log',
+    'parse_metrics',
+    'write_dataframe',
+    'write_input',
+)
+
+#: Columns of ``metrics.txt`` and ``test_metrics.txt``, in eV and Å (pyace 0.4.0, ``metrics_aggregator.py``).
+METRICS_COLUMNS = (
+    'ladder_step',
+    'cycle_step',
+    'iter_num',
+    'loss',
+    'e_loss_contrib',
+    'f_loss_contrib',
+    'reg_loss',
+    'rmse_epa',
+    'rmse_f_comp',
+    'low_rmse_epa',
+    'low_rmse_f_comp',
+    'mae_f_comp',
+    'low_mae_f_comp',
+    'nfuncs',
+    'ncoefs',
+    'l1_reg_contrib',
+    'l2_reg_contrib',
+    'smooth_orth',
+    'smooth_w1',
+    'smooth_w2',
+    'smooth_w3',
+)
+
+#: Largest radial index and angular momentum of functions of 1, 2, ... neighbours, for functions of one element, of two,
+#: of three and of more: those of pacemaker's own template. Larger ones are not in its table of coupling coefficients.
+SHAPES = {
+    'UNARY': ((15, 6, 4, 3, 2, 2), (0, 3, 3, 2, 2, 1)),
+    'BINARY': ((15, 6, 3, 2, 2, 1), (0, 3, 2, 1, 1, 0)),
+    'TERNARY': ((15, 3, 3, 2, 1), (0, 2, 2, 1, 1)),
+    'ALL': ((15, 3, 2, 1, 1), (0, 2, 2, 1, 1)),
+}
+
+EMBEDDINGS = {
+    'linear': {'npot': 'FinnisSinclair', 'fs_parameters': [1, 1], 'ndensity': 1},
+    'finnis_sinclair': {'npot': 'FinnisSinclairShiftedScaled', 'fs_parameters': [1, 1, 1, 0.5], 'ndensity': 2},
+}
+
+TIMESTAMP = re.compile(r'^(\d{4})[-/](\d\d)[-/](\d\d) (\d\d):(\d\d):(\d\d)', re.MULTILINE)
+RESULT = re.compile(r'Optimization result\(success=(\w+), status=\S+, message=(.*), nfev=(\d+), njev=\S+\)')
+MAX_ITERATIONS = re.compile('maximum number of iterations|iterations reached limit', re.IGNORECASE)
+
+
+def write_input(
+    config: TrainingConfig,
+    elements: Sequence[str],
+    reference_energies: Mapping[str, float],
+    *,
+    dataset: str,
+    test_dataset: str | None = None,
+) -> str:
+    """Return the text of ``input.yaml``.
+
+    :param elements: chemical symbols the potential is for.
+    :param reference_energies: energy of the isolated atom of each element, in eV.
+    :param dataset: name of the data frame to fit.
+    :param test_dataset: name of the data frame to watch.
+    """
+    import yaml
+
+    embedding = config.embedding or ('linear' if config.evaluator == 'linear' else 'finnis_sinclair')
+    l1 = config.l1 if config.l1 is not None else (0.0 if config.evaluator == 'linear' else 1e-8)
+    data: dict[str, t.Any] = {'filename': dataset, 'reference_energy': {e: reference_energies[e] for e in elements}}
+    if test_dataset is not None:
+        data['test_filename'] = test_dataset
+    fit: dict[str, t.Any] = {
+        'loss': {'kappa': config.kappa, 'L1_coeffs': l1, 'L2_coeffs': config.l2},
+        'optimizer': config.optimizer,
+        'maxiter': config.max_epochs,
+    }
+    if config.repulsion:
+        fit['repulsion'] = 'auto'
+    settings = {
+        'seed': config.seed,
+        'potential': {
+            'deltaSplineBins': 0.001,
+            'elements': list(elements),
+            'embeddings': {'ALL': EMBEDDINGS[embedding]},
+            'bonds': {
+                'ALL': {
+                    'radbase': 'SBessel',
+                    'radparameters': [config.radial_parameter],
+                    'rcut': config.cutoff,
+                    'dcut': 0.01,
+                    'NameOfCutoffFunction': 'cos',
+                }
+            },
+            'functions': {
+                'number_of_functions_per_element': config.functions_per_element,
+                **{
+                    kind: {
+                        'nradmax_by_orders': list(radial[: config.order]),
+                        'lmax_by_orders': list(angular[: config.order]),
+                    }
+                    for kind, (radial, angular) in SHAPES.items()
+                },
+            },
+        },
+        'data': data,
+        'fit': fit,
+        'backend': {'evaluator': config.evaluator, 'batch_size': config.batch_size, 'display_step': 20},
+    }
+    return yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=120)
+
+
+def write_dataframe(frames: Frames, target: str | Path | t.BinaryIO) -> None:
+    """Write ``frames`` as pacemaker's gzipped pickle of a pandas data frame, readable by pandas 2 and 3.
+
+    Columns: ``ase_atoms``, ``name`` (``frame_<index>``) and, of labelled frames, ``energy`` (eV), ``forces`` (eV/Å),
+    ``w_energy`` (`Frames.weight`) and ``w_forces`` (`Frames.force_weight`); pacemaker uses the weights only when both
+    are there, and makes the sum of each kind 1.
+    """
+    import pandas as pd
+
+    parts = [frames.atoms_slice(index) for index in range(len(frames))]
+    columns: dict[str, t.Any] = {
+        'ase_atoms': _objects(
+            [
+                Atoms(numbers=frames.numbers[part], positions=frames.positions[part], cell=cell, pbc=pbc)
+                for part, cell, pbc in zip(parts, frames.cells, frames.pbc, strict=True)
+            ]
+        ),
+        # Names that start with `augmented` would lose nearly all of their weight in pacemaker: never an origin here.
+        'name': _objects([f'frame_{index}' for index in range(len(frames))]),
+    }
+    if frames.energy is not None and frames.forces is not None:
+        columns |= {
+            'energy': frames.energy.copy(),
+            'forces': _objects([frames.forces[part].copy() for part in parts]),
+            'w_energy': frames.weight.copy(),
+            'w_forces': _objects([frames.force_weight[part].copy() for part in parts]),
+        }
+    # Strings as objects, in the index of columns too: pandas 2 cannot read the string type of pandas 3.
+    dataframe = pd.DataFrame({name: pd.Series(column, dtype=column.dtype) for name, column in columns.items()})
+    dataframe.columns = pd.Index(list(columns), dtype=object)
+    # The lowest compression: digits of coordinates hardly compress, and a higher level takes several times as long.
+    dataframe.to_pickle(target, protocol=4, compression={'method': 'gzip', 'compresslevel': 1, 'mtime': 1})
+
+
+def parse_metrics(text: str) -> dict[str, FloatArray]:
+    """Return the columns of ``metrics.txt`` by name, one value per iteration; a row cut short is left out.
+
+    :raises ValueError: when the text is no such table.
+    """
+    lines = text.splitlines()
+    names = lines[0].split() if lines else []
+    if not {'iter_num', 'loss', 'rmse_epa', 'rmse_f_comp'} <= set(names):
+        raise ValueError('the metrics have no header with `iter_num`, `loss`, `rmse_epa` and `rmse_f_comp`')
+    rows = [line.split() for line in lines[1:]]
+    table = np.array([row for row in rows if len(row) == len(names)], dtype='f8').reshape(-1, len(names))
+    return dict(zip(names, table.T, strict=True))
+
+
+@dataclasses.dataclass(frozen=True)
+class FitLog:
+    """What ``log.txt`` says of a fit.
+
+    :param is_done: whether the fit went through to its end.
+    :param is_converged: whether the optimizer stopped by itself, not at the largest number of iterations.
+    :param message: what the optimizer said last.
+    :param evaluations: number of evaluations of the loss.
+    :param wall_time_seconds: from the first line of the log to the last.
+    """
+
+    is_done: bool
+    is_converged: bool
+    message: str
+    evaluations: int
+    wall_time_seconds: float
+
+
+def parse_log(text: str) -> FitLog:
+    """Return what ``log.txt`` says of the last fit in it: pacemaker appends to the log of an earlier run."""
+    text = text[max(text.rfind('Start pacemaker'), 0) :]
+    times = [datetime(*map(int, match.groups())) for match in TIMESTAMP.finditer(text)]  # type: ignore[arg-type]
+    results = RESULT.findall(text)
+    success, message, evaluations = results[-1] if results else ('False', '', '0')
+    return FitLog(
+        is_done='Fitting done' in text,
+        is_converged=success == 'True' or bool(message and not MAX_ITERATIONS.search(message)),
+        message=message,
+        evaluations=int(evaluations),
+        wall_time_seconds=(times[-1] - times[0]).total_seconds() if times else 0.0,
+    )
+
+
+def last_exception(text: str) -> str | None:
+    """Return the line that names the last Python exception in the output of an engine, or None."""
+    _, found, trace = text.rpartition('Traceback (most recent call last)')
+    if not found:
+        return None
+    lines = [line for line in trace.splitlines()[1:] if line.strip()]
+    return next((line.strip() for line in lines if not line.startswith(' ')), 'a Python exception without a message')
+
+
+def _objects(values: Sequence[t.Any]) -> npt.NDArray[np.object_]:
+    """Return ``values`` as an array of objects, even where numpy would see a matrix."""
+    array = np.empty(len(values), dtype=object)
+    for index, value in enumerate(values):
+        array[index] = value
+    return array

@@ -1,0 +1,40 @@
+"""Settings of a fit: what is refused, and with which words."""
+
+from __future__ import annotations
+
+import typing as t
+
+import pytest
+
+from aiida_pace.config import TrainingConfig, config_error
+
+
+def test_the_defaults_are_valid() -> None:
+    config = TrainingConfig()
+    assert (config.functions_per_element, config.cutoff, config.evaluator) == (100, 5.0, 'tensorpot')
+    assert config_error(TrainingConfig, {}) is None
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        ({'cutoff': 0}, 'setting `cutoff`: Input should be greater than 0'),
+        ({'cutoff': -3.0}, 'setting `cutoff`: Input should be greater than 0'),
+        ({'cutoff': float('nan')}, 'setting `cutoff`'),
+        ({'rcut': 5.0}, 'unknown setting `rcut`; TrainingConfig knows: evaluator, cutoff'),
+        ({'order': 0}, 'setting `order`'),
+        ({'max_epochs': 0}, 'setting `max_epochs`'),
+        ({'kappa': 1.5}, 'setting `kappa`'),
+        ({'test_fraction': 1.0}, 'setting `test_fraction`'),
+        ({'reference_energies': {'Si': float('nan')}}, 'finite number'),
+        ({'reference_energies': 'free_atom'}, 'setting `reference_energies'),
+        ({'evaluator': 'pyace'}, "Input should be 'tensorpot' or 'linear'"),
+        ({'evaluator': 'linear', 'l1': 1e-6}, '`evaluator: linear` knows no `l1`, leave it out and use `l2`'),
+        ({'evaluator': 'linear', 'embedding': 'finnis_sinclair'}, 'use `tensorpot`'),
+    ],
+)
+def test_a_wrong_setting_is_named(settings: dict[str, t.Any], message: str) -> None:
+    error = config_error(TrainingConfig, settings)
+    assert error is not None
+    assert message in error
+    assert '\n' not in error
