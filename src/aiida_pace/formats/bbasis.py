@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import dataclasses
+import math
 import typing as t
 
 import yaml
@@ -56,9 +57,9 @@ def parse_bbasis(content: bytes | str) -> BBasis:
         raise BBasisError(f'not a B-basis potential, as pacemaker writes it: {exception!r}') from exception
     unknown = [symbol for symbol in elements if symbol not in atomic_numbers]
     if unknown or not elements:
-        raise BBasisError(f'the B-basis potential names no chemical elements but {unknown}')
-    if not cutoff > 0:
-        raise BBasisError(f'the B-basis potential has the cutoff {cutoff} Å, expected a number above 0')
+        raise BBasisError(f'the B-basis potential names no chemical elements, but {unknown}')
+    if not 0 < cutoff < math.inf:
+        raise BBasisError(f'the B-basis potential has the cutoff {cutoff} Å, expected a finite number above 0')
     empty = [symbol for symbol, count in functions.items() if count == 0]
     if empty:
         raise BBasisError(f'the B-basis potential has no functions for {", ".join(empty)}')
@@ -76,6 +77,8 @@ def yace_elements(content: bytes | str) -> tuple[str, ...]:
         elements = _load(head)['elements']
     except (yaml.YAMLError, KeyError, TypeError) as exception:
         raise BBasisError('not a .yace potential: it has no line `elements: [...]`') from exception
+    if not isinstance(elements, list):
+        raise BBasisError('not a .yace potential: its `elements` are no list')
     return tuple(sorted(elements))
 
 
