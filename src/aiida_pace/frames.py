@@ -279,10 +279,11 @@ def _column(name: str, values: t.Any, dtype: str) -> npt.NDArray[t.Any]:
         dtype = f'U{max([1, *map(len, array.flat)])}' if array.dtype.kind == 'U' else 'U1'
     if array.base is None and array.dtype == dtype and array.flags.c_contiguous and not array.flags.writeable:
         return array
-    allowed = {'U': 'U', 'f': 'fiu', 'i': 'iu', 'b': 'biu'}[np.dtype(dtype).kind]
+    allowed = {'U': 'U', 'f': 'fiu', 'i': 'iuf', 'b': 'biu'}[np.dtype(dtype).kind]
     if array.size and array.dtype.kind not in allowed:
         raise FramesError(f'column `{name}` is of the type {array.dtype}, which {np.dtype(dtype)} cannot hold')
-    own = np.array(array, dtype=dtype, order='C', copy=True)
+    with np.errstate(invalid='ignore'):
+        own = np.array(array, dtype=dtype, order='C', copy=True)
     if array.size and own.dtype.kind in 'ib' and not np.array_equal(own, array):
         raise FramesError(f'column `{name}` holds a number that {np.dtype(dtype)} cannot hold')
     return _read_only(own)
