@@ -12,7 +12,7 @@ from ase import units
 
 from aiida_pace.config import InitialSetConfig, SwarmConfig
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.frames import Frames, FloatArray
+from aiida_pace.frames import FloatArray, Frames
 from aiida_pace.structures.fingerprint import duplicate_indices
 from aiida_pace.structures.guards import check_frames
 from aiida_pace.structures.initial import generate_initial_set

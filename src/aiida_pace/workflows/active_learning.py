@@ -17,7 +17,13 @@ from aiida_pace.config import InitialSetConfig, TrainingConfig
 from aiida_pace.structures.initial import atoms_per_element
 from aiida_pace.workflows.lane import CampaignWorkChain
 from aiida_pace.workflows.protocols import fill_builder
-from aiida_pace.workflows.validators import missing_pseudos, validate_config, validate_elements, validate_positive
+from aiida_pace.workflows.validators import (
+    missing_executable,
+    missing_pseudos,
+    validate_config,
+    validate_elements,
+    validate_positive,
+)
 
 AceActiveSetData = DataFactory('pace.active_set')
 AcePotentialData = DataFactory('pace.potential')
@@ -213,7 +219,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
                 f'no reference energy for {", ".join(missing)}: add it to `train.fit.parameters.reference_energies`, '
                 "or set that to 'isolated_atom'."
             )
-        return missing_pseudos(known, value.get('label', {}).get('pw', {}).get('pseudos', {}))
+        return missing_pseudos(known, value['label']['pw']['pseudos']) or missing_executable(value)
 
     def setup(self) -> None:
         """Start with nothing, or with the data set that was given."""

@@ -4,14 +4,22 @@ from __future__ import annotations
 
 import functools
 import typing as t
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Iterator, Mapping
 
 from aiida import orm
+from aiida.common.exceptions import AiidaException
 from ase.data import chemical_symbols
 
 from aiida_pace.config import Config, config_error
 
-__all__ = ('missing_pseudos', 'validate_config', 'validate_elements', 'validate_fraction', 'validate_positive')
+__all__ = (
+    'missing_executable',
+    'missing_pseudos',
+    'validate_config',
+    'validate_elements',
+    'validate_fraction',
+    'validate_positive',
+)
 
 
 def validate_positive(node: orm.Int | None, port: t.Any) -> str | None:
@@ -51,3 +59,36 @@ def missing_pseudos(elements: Iterable[str], pseudos: Iterable[str]) -> str | No
     if missing:
         return f'no pseudopotential for {", ".join(missing)}: add it to `pw.pseudos`, keyed by the element.'
     return None
+
+
+def missing_executable(inputs: Mapping[str, t.Any]) -> str | None:
+    """Refuse a code, anywhere in the nested ``inputs``, whose executable is not on its computer.
+
+    Only absolute paths are looked for: others are found by the shell of the job, after its modules are loaded.
+    """
+    codes: dict[str, dict[str, orm.InstalledCode]] = {}
+    for path, code in _installed_codes(inputs):
+        if code.filepath_executable.is_absolute():
+            codes.setdefault(code.computer.uuid, {})[path] = code
+    for on_computer in codes.values():
+        computer = next(iter(on_computer.values())).computer
+        try:
+            with computer.get_transport() as transport:
+                for path, code in on_computer.items():
+                    if not transport.isfile(str(code.filepath_executable)):
+                        return (
+                            f'`{path}`: code `{code.full_label}` has no executable `{code.filepath_executable}` on '
+                            f'`{computer.label}`; install it there or give another code.'
+                        )
+        except (OSError, AiidaException) as exception:
+            return f'computer `{computer.label}` cannot be reached ({exception}); try `verdi computer test`.'
+    return None
+
+
+def _installed_codes(inputs: Mapping[str, t.Any], prefix: str = '') -> Iterator[tuple[str, orm.InstalledCode]]:
+    """Iterate over the codes in nested inputs, with the path of their port."""
+    for name, value in inputs.items():
+        if isinstance(value, orm.InstalledCode):
+            yield prefix + name, value
+        elif isinstance(value, Mapping):
+            yield from _installed_codes(value, f'{prefix}{name}.')

@@ -59,6 +59,8 @@ class TrainBaseWorkChain(BaseRestartWorkChain):
         if calculation.is_finished_ok or 'potential' not in calculation.outputs:
             return None
         self.ctx.inputs.potential = calculation.outputs.potential
+        if self.ctx.iteration >= self.inputs.max_iterations.value:
+            self.results()  # out of tries: the interim potential is handed over all the same
         self.report(f'training<{calculation.pk}> was cut short: {calculation.exit_message} Continuing from its interim')
         return ProcessHandlerReport(do_break=True)
 
