@@ -14,6 +14,7 @@ from plumpy import PortNamespace
 
 from aiida_pace.calculations.functions import generate_initial
 from aiida_pace.config import InitialSetConfig, TrainingConfig
+from aiida_pace.formats.training import isolated_atom_energies
 from aiida_pace.structures.initial import atoms_per_element
 from aiida_pace.workflows.lane import CampaignWorkChain
 from aiida_pace.workflows.protocols import fill_builder
@@ -213,13 +214,11 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
                 f'`explore.structures` contain {", ".join(sorted(unknown))}, which the initial data do not: add it to '
                 '`initial.elements` or to `dataset`.'
             )
-        given = TrainingConfig.model_validate(value['train']['fit']['parameters'].get_dict()).reference_energies
-        if isinstance(given, dict) and (missing := sorted(known - set(given))):
-            return (
-                f'no reference energy for {", ".join(missing)}: add it to `train.fit.parameters.reference_energies`, '
-                "or set that to 'isolated_atom'."
-            )
-        return missing_pseudos(known, value['label']['pw']['pseudos']) or missing_executable(value)
+        return (
+            missing_references(value, known)
+            or missing_pseudos(known, value['label']['pw']['pseudos'])
+            or missing_executable(value)
+        )
 
     def setup(self) -> None:
         """Start with nothing, or with the data set that was given."""
@@ -390,4 +389,22 @@ def validate_labelled(node: t.Any, _: t.Any) -> str | None:
     """Refuse a data set without labels."""
     if node is not None and not node.is_labelled:
         return '`dataset` has no labels: give frames with energies and forces, or leave it out and give `initial`.'
+    return None
+
+
+def missing_references(inputs: t.Mapping[str, t.Any], elements: set[str]) -> str | None:
+    """Refuse ``elements`` for which the settings of the training give no reference energy."""
+    energies = TrainingConfig.model_validate(inputs['train']['fit']['parameters'].get_dict()).reference_energies
+    if isinstance(energies, dict):
+        known = set(energies)
+    elif 'dataset' in inputs:
+        known = set(isolated_atom_energies(inputs['dataset'].frames))
+    else:
+        makes_atoms = InitialSetConfig.model_validate(inputs['initial']['parameters'].get_dict()).isolated_atoms
+        known = elements if makes_atoms else set()
+    if missing := sorted(elements - known):
+        return (
+            f'no reference energy for {", ".join(missing)}: give it in `train.fit.parameters.reference_energies`, or '
+            'have an isolated atom of it in the initial data.'
+        )
     return None
