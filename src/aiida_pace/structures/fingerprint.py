@@ -2,22 +2,41 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
+import itertools
+import typing as t
+from collections import defaultdict
 
 import numpy as np
+import numpy.typing as npt
+from scipy.sparse import csr_array
+from scipy.sparse.csgraph import maximum_bipartite_matching
+from scipy.spatial import cKDTree
 
 from aiida_pace.frames import Frames
+from aiida_pace.structures.neighbours import images_within, wrapped_vectors
 
-__all__ = ('duplicate_indices', 'exact_fingerprints')
+__all__ = ('duplicate_indices', 'exact_fingerprints', 'near_duplicate_indices')
 
 #: Coordinates are compared after rounding to this many digits after the point, in Å.
 EXACT_DECIMALS = 6
 
+#: Number of nearest neighbours, of each element, that surroundings are compared by.
+NEIGHBOURS = 24
+
+#: Marks that span the grid: lowest and highest distance to the nearest, a middle and the last neighbour.
+MARKS_OF_GRID = [0, NEIGHBOURS // 2, NEIGHBOURS - 1, -NEIGHBOURS, -NEIGHBOURS // 2, -1]
+
+#: Above this number of atoms neighbours are found with a tree instead of all pairs.
+MAX_ALL_PAIRS = 48
+
 
 def exact_fingerprints(frames: Frames) -> list[bytes]:
-    """Return one digest per frame; two frames share it when they are the same, atom by atom, to 1e-6 Å.
+    """Return one digest per frame; two frames share it when they are the same, atom by atom, after rounding to 1e-6 Å.
 
-    Atomic numbers, positions, cell and periodic directions count; labels, grades, weights and origins do not.
+    Atomic numbers, positions, cell and periodic directions count; labels, grades, weights and origins do not. Frames
+    that differ by the order of their atoms, a translation or the choice of the cell have different digests.
     """
     # Adding zero turns the -0.0 that rounding leaves into 0.0.
     positions = np.round(frames.positions, EXACT_DECIMALS) + 0.0
@@ -41,3 +60,134 @@ def duplicate_indices(frames: Frames) -> list[int]:
             duplicates.append(index)
         seen.add(digest)
     return duplicates
+
+
+def near_duplicate_indices(
+    frames: Frames, tolerance: float, *, known: Frames | None = None, cutoff: float = 6.0
+) -> list[int]:
+    """Return the indices of frames that are like a frame kept before them, in rising order.
+
+    Two frames are alike when their atoms can be paired, element by element, so that the sorted distances of paired
+    atoms to their `NEIGHBOURS` nearest neighbours of each element agree to ``tolerance``: their pointwise distance
+    distributions agree (Widdowson and Kurlin, Adv. Neural Inf. Process. Syst. 35, 24625 (2022)). Rotation,
+    reflection, translation, the order of atoms and the choice of the origin and the vectors of the cell change none of
+    these distances, and moving every atom by less than half the tolerance none by more than it. Frames with different
+    numbers of atoms are never alike. The time grows as the number of frames.
+
+    :param tolerance: in Å.
+    :param known: frames that count as kept before the first, such as those that are labelled already.
+    :param cutoff: distances beyond it count as equal to it, in Å.
+    """
+    if tolerance <= 0:
+        raise ValueError(f'the tolerance is {tolerance} Å; give a length above 0')
+    kept: dict[tuple[t.Hashable, ...], _Kept] = defaultdict(_Kept)
+    duplicates = []
+    given = 0 if known is None else len(known)
+    for index in range(given + len(frames)):
+        source, row = (known, index) if known is not None and index < given else (frames, index - given)
+        environments = _environments(source, row, cutoff)
+        if not kept[environments.kind].add(environments, tolerance) and index >= given:
+            duplicates.append(row)
+    return duplicates
+
+
+@dataclasses.dataclass(frozen=True)
+class _Environments:
+    """The surroundings of the atoms of one frame.
+
+    :param kind: what must be equal in frames that are alike: composition, and whether they are periodic.
+    :param starts: first atom of each element, ending with the number of atoms.
+    :param distances: (N, elements * `NEIGHBOURS`) sorted distances to neighbours of each element, in Å; atoms are
+        sorted by element.
+    :param profile: the same, every column sorted within each element: a necessary condition that is quick to compare.
+    :param marks: (2 * elements * `NEIGHBOURS`,) lowest and highest distance of each column, to look frames up by.
+    """
+
+    kind: tuple[t.Hashable, ...]
+    starts: tuple[int, ...]
+    distances: npt.NDArray[np.float32]
+    profile: npt.NDArray[np.float32]
+    marks: npt.NDArray[np.float32]
+
+
+@dataclasses.dataclass
+class _Kept:
+    """Frames of one kind of which no two are alike, found by cells of a grid over some of their marks."""
+
+    frames: list[_Environments] = dataclasses.field(default_factory=list)
+    cells: dict[tuple[int, ...], list[int]] = dataclasses.field(default_factory=lambda: defaultdict(list))
+    marks: npt.NDArray[np.float32] = dataclasses.field(default_factory=lambda: np.empty((0, 0), dtype='f4'))
+
+    def add(self, new: _Environments, tolerance: float) -> bool:
+        """Keep a frame unless it is like one that is kept; return whether it is kept."""
+        # Cells of twice the tolerance: what is within it is in the same cell or in the nearer of the two beside it.
+        scaled = new.marks[MARKS_OF_GRID] / (2 * tolerance)
+        home = np.floor(scaled).astype(int)
+        beside = home + np.where(scaled - home < 0.5, -1, 1)
+        near = itertools.product(*zip(home.tolist(), beside.tolist(), strict=True))
+        candidates = np.array([i for cell in near if cell in self.cells for i in self.cells[cell]], dtype=int)
+        if len(candidates):
+            candidates = candidates[np.abs(self.marks[candidates] - new.marks).max(axis=1) <= tolerance]
+            if any(_alike(new, self.frames[i], tolerance) for i in candidates):
+                return False
+        count = len(self.frames)
+        if count == len(self.marks):
+            room = np.empty((max(count, 8), len(new.marks)), dtype='f4')
+            self.marks = np.concatenate([self.marks.reshape(count, -1), room]) if count else room
+        self.marks[count] = new.marks
+        self.frames.append(new)
+        self.cells[tuple(home.tolist())].append(count)
+        return True
+
+
+def _environments(frames: Frames, index: int, cutoff: float) -> _Environments:
+    """Return the surroundings of the atoms of frame ``index``."""
+    part = frames.atoms_slice(index)
+    order = np.argsort(frames.numbers[part], kind='stable')
+    numbers, positions = frames.numbers[part][order], frames.positions[part][order]
+    cell, pbc = frames.cells[index], frames.pbc[index]
+    elements, first, counts = np.unique(numbers, return_index=True, return_counts=True)
+    starts = (*first.tolist(), len(numbers))
+    blocks = []
+    if len(numbers) > MAX_ALL_PAIRS:
+        owners, images = images_within(positions, cell, pbc, cutoff)
+        for element in elements:
+            tree = cKDTree(images[numbers[owners] == element])
+            distances, _ = tree.query(images[: len(numbers)], NEIGHBOURS + 1, distance_upper_bound=cutoff)
+            blocks.append(distances)
+    else:
+        vectors, shifts = wrapped_vectors(positions, positions, cell, pbc, cutoff)
+        images = vectors[:, :, None, :] + shifts
+        squares = np.einsum('pqsx,pqsx->pqs', images, images)
+        for start, stop in itertools.pairwise(starts):
+            block = squares[:, start:stop].reshape(len(numbers), -1)
+            if block.shape[1] > NEIGHBOURS + 1:
+                block = np.partition(block, NEIGHBOURS, axis=1)[:, : NEIGHBOURS + 1]
+            blocks.append(np.sqrt(np.sort(block, axis=1)))
+    distances = np.full((len(numbers), len(elements) * NEIGHBOURS), cutoff, dtype='f4')
+    for number, block in enumerate(blocks):
+        column = number * NEIGHBOURS
+        for start, stop in itertools.pairwise(starts):
+            # The first distance to an atom of the same element is that of the atom to itself, 0.
+            own = int(start == starts[number])
+            values = block[start:stop, own : own + NEIGHBOURS]
+            distances[start:stop, column : column + values.shape[1]] = np.minimum(values, cutoff)
+    profile = np.concatenate([np.sort(distances[start:stop], axis=0) for start, stop in itertools.pairwise(starts)])
+    marks = np.concatenate([distances.min(axis=0), distances.max(axis=0)])
+    kind = (elements.tobytes(), counts.tobytes(), bool(pbc.any()))
+    return _Environments(kind, starts, distances, profile, marks)
+
+
+def _alike(one: _Environments, other: _Environments, tolerance: float) -> bool:
+    """Return whether the atoms of two frames of one kind can be paired with surroundings that agree."""
+    if np.abs(one.profile - other.profile).max() > tolerance:
+        return False
+    # One atom without a partner settles it; most frames that are not alike are found out by the very first.
+    if np.abs(other.distances[: one.starts[1]] - one.distances[0]).max(axis=1).min() > tolerance:
+        return False
+    for start, stop in itertools.pairwise(one.starts):
+        differences = np.abs(one.distances[start:stop, None, :] - other.distances[None, start:stop, :]).max(axis=-1)
+        partners = maximum_bipartite_matching(csr_array(differences <= tolerance))
+        if np.any(partners < 0):
+            return False
+    return True
