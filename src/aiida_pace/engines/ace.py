@@ -86,10 +86,11 @@ class AceModel:
         for element, index in basis.elements_to_index_map.items():
             self._species[atomic_numbers[element]] = index
         self._build = build_atomic_env
-        self._calculator = ACECalculator()
         # The evaluator keeps no reference to the basis, nor the calculator to the evaluator.
-        self._alive = (basis, evaluator)
-        self._calculator.set_evaluator(evaluator)
+        self.basis = basis
+        self._evaluator = evaluator
+        self.calculator = ACECalculator()
+        self.calculator.set_evaluator(evaluator)
 
     def compute(
         self,
@@ -106,35 +107,45 @@ class AceModel:
         :param pbc: (3,) periodic directions.
         :raises EvaluationError: for an element the potential does not know, or when the evaluator refuses.
         """
-        unknown = sorted({chemical_symbols[number] for number in numbers[self._species[numbers] < 0]})
-        if unknown:
-            raise EvaluationError(f'the potential is for {", ".join(self.elements)}, not for {", ".join(unknown)}')
-        positions = np.ascontiguousarray(positions)
         try:
-            environment = self._environment(numbers, positions, _lattice(positions, cell, pbc, self.cutoff), pbc)
-            self._calculator.compute(environment, compute_projections=self.has_active_set)
+            environment = self.environment(numbers, positions, cell, pbc)
+            self.calculator.compute(environment, compute_projections=self.has_active_set)
+        except EvaluationError:
+            raise
         except (RuntimeError, ValueError) as exception:
             raise EvaluationError(f'pyace refuses the structure: {exception}') from exception
-        energy = float(self._calculator.energy)
-        forces = np.array(self._calculator.forces, dtype='f8').reshape(-1, 3)
+        energy = float(self.calculator.energy)
+        forces = np.array(self.calculator.forces, dtype='f8').reshape(-1, 3)
         volume = abs(np.linalg.det(cell))
         stress = None
         if pbc.any() and volume > 0:
-            stress = np.array(self._calculator.virial, dtype='f8')[VIRIAL_TO_VOIGT] / volume
-        grade = np.array(self._calculator.gamma_grade, dtype='f8') if self.has_active_set else None
+            stress = np.array(self.calculator.virial, dtype='f8')[VIRIAL_TO_VOIGT] / volume
+        grade = np.array(self.calculator.gamma_grade, dtype='f8') if self.has_active_set else None
         if not all(np.isfinite(values).all() for values in (energy, forces, stress, grade) if values is not None):
             raise EvaluationError('the potential gives a number that is not finite')
         return Evaluation(energy=energy, forces=forces, stress=stress, grade=grade)
 
-    def _environment(
+    def environment(
         self,
         numbers: npt.NDArray[np.integer[t.Any]],
         positions: FloatArray,
-        lattice: FloatArray,
+        cell: FloatArray,
         pbc: npt.NDArray[np.bool_],
+        skin: float = 0.0,
     ) -> t.Any:
-        """Return pyace's neighbour lists; a cell too skewed for it is replaced by the compact one of its lattice."""
-        arguments = (numbers.astype('i4'), bool(pbc.any()), self.cutoff)
+        """Return pyace's neighbour lists; a cell too skewed for it is replaced by the compact one of its lattice.
+
+        :param skin: how much further than the cutoff the lists reach, in Å.
+        :raises EvaluationError: for an element the potential does not know.
+        :raises RuntimeError: when pyace refuses.
+        """
+        unknown = sorted({chemical_symbols[number] for number in numbers[self._species[numbers] < 0]})
+        if unknown:
+            raise EvaluationError(f'the potential is for {", ".join(self.elements)}, not for {", ".join(unknown)}')
+        reach = self.cutoff + skin
+        positions = np.ascontiguousarray(positions)
+        lattice = _lattice(positions, cell, pbc, reach)
+        arguments = (numbers.astype('i4'), bool(pbc.any()), reach)
         try:
             environment = self._build(positions, lattice, *arguments)
         except RuntimeError:

