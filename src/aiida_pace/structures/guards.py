@@ -3,23 +3,22 @@
 from __future__ import annotations
 
 import dataclasses
-import itertools
 from collections import Counter
 
 import numpy as np
 import numpy.typing as npt
 from ase.data import covalent_radii
-from ase.geometry import complete_cell
 from scipy.spatial import cKDTree
 
 from aiida_pace.frames import Frames
+from aiida_pace.structures.neighbours import images_within, wrapped_vectors
 
 __all__ = ('GuardReport', 'check_frames', 'closest_approach')
 
 FloatArray = npt.NDArray[np.float64]
 
-#: Radius that ASE's table holds for an element of which it knows none.
-UNKNOWN_RADIUS = 0.2
+#: Curium, the last element whose covalent radius is known; for the others ASE's table holds a placeholder.
+LAST_KNOWN = 96
 
 #: Above this number of atoms neighbours are found with a tree instead of all pairs.
 MAX_ALL_PAIRS = 48
@@ -30,11 +29,9 @@ def radii_of(numbers: npt.NDArray[np.integer]) -> FloatArray:
 
     :raises ValueError: when the radius of an element is not known.
     """
-    radii = covalent_radii[numbers]
-    if np.any(radii == UNKNOWN_RADIUS):
-        number = int(np.asarray(numbers)[np.argmax(radii == UNKNOWN_RADIUS)])
-        raise ValueError(f'the covalent radius of the element with atomic number {number} is not known')
-    return np.asarray(radii, dtype='f8')
+    if np.any(numbers > LAST_KNOWN):
+        raise ValueError(f'the covalent radius of the element with atomic number {numbers.max()} is not known')
+    return np.asarray(covalent_radii[numbers], dtype='f8')
 
 
 def closest_approach(
@@ -56,49 +53,23 @@ def closest_approach(
     """
     radii = radii_of(numbers)
     reach = 2 * limit * float(radii.max())
-    cell = np.asarray(complete_cell(cell)) if not np.all(pbc) else np.asarray(cell)
-    inverse = np.linalg.inv(cell)
     if len(numbers) > MAX_ALL_PAIRS:
-        return _closest_by_tree(radii, positions @ inverse, cell, pbc, limit)
+        return _closest_by_tree(radii, *images_within(positions, cell, pbc, reach), limit)
+    vectors, shifts = wrapped_vectors(positions, positions, cell, pbc, reach)
     first, second = np.triu_indices(len(numbers))
-    fractions = (positions @ inverse)[second] - (positions @ inverse)[first]
-    fractions[:, pbc] -= np.round(fractions[:, pbc])
-    # 1 / |column of the inverse| is the height of the cell over that face; a wrapped difference is at most 1/2.
-    counts = np.where(pbc, np.floor(reach * np.linalg.norm(inverse, axis=0) + 0.5), 0).astype(int)
-    shifts = np.array(list(itertools.product(*(range(-count, count + 1) for count in counts))))
-    vectors = (fractions @ cell)[:, None, :] + (shifts @ cell)[None, :, :]
-    squares = np.einsum('psx,psx->ps', vectors, vectors)
+    images = vectors[first, second][:, None, :] + shifts[None, :, :]
+    squares = np.einsum('psx,psx->ps', images, images)
     squares[np.ix_(first == second, ~shifts.any(axis=1))] = np.inf
     ratio = float(np.min(np.sqrt(squares.min(axis=1)) / (radii[first] + radii[second])))
     return ratio if ratio < limit else np.inf
 
 
-def _closest_by_tree(
-    radii: FloatArray, fractions: FloatArray, cell: FloatArray, pbc: npt.NDArray[np.bool_], limit: float
-) -> float:
-    """Return `closest_approach` of many atoms: copies near the faces are added, pairs found with a tree."""
-    reach = 2 * limit * float(radii.max())
-    fractions = np.where(pbc, fractions % 1.0, fractions)
-    margins = reach * np.linalg.norm(np.linalg.inv(cell), axis=0)
-    owners, copies = np.arange(len(radii)), fractions
-    for axis in np.flatnonzero(pbc):
-        count = int(np.ceil(margins[axis]))
-        parts = [(owners, copies)]
-        for shift in (s for s in range(-count, count + 1) if s):
-            moved = copies[:, axis] + shift
-            near = (moved > -margins[axis]) & (moved < 1 + margins[axis])
-            image = copies[near].copy()
-            image[:, axis] += shift
-            parts.append((owners[near], image))
-        owners = np.concatenate([part[0] for part in parts])
-        copies = np.concatenate([part[1] for part in parts])
-    tree = cKDTree(copies @ cell)
-    pairs = tree.query_pairs(reach, output_type='ndarray')
-    pairs = pairs[pairs.min(axis=1) < len(radii)] if len(pairs) else pairs
-    if not len(pairs):
-        return np.inf
-    distances = np.linalg.norm(tree.data[pairs[:, 0]] - tree.data[pairs[:, 1]], axis=1)
-    ratio = float(np.min(distances / (radii[owners[pairs[:, 0]]] + radii[owners[pairs[:, 1]]])))
+def _closest_by_tree(radii: FloatArray, owners: npt.NDArray[np.int64], positions: FloatArray, limit: float) -> float:
+    """Return `closest_approach` of many atoms; their images are given by `images_within`."""
+    pairs = cKDTree(positions).query_pairs(2 * limit * float(radii.max()), output_type='ndarray')
+    pairs = pairs[pairs.min(axis=1, initial=len(positions)) < len(radii)]
+    distances = np.linalg.norm(positions[pairs[:, 0]] - positions[pairs[:, 1]], axis=1)
+    ratio = float(np.min(distances / (radii[owners[pairs[:, 0]]] + radii[owners[pairs[:, 1]]]), initial=np.inf))
     return ratio if ratio < limit else np.inf
 
 

@@ -102,7 +102,7 @@ class Ingredients:
             cell = atoms.cell.array @ deform
             if closest_approach(atoms.numbers, positions, cell, atoms.pbc, config.closest) >= config.closest:
                 return Atoms(numbers=atoms.numbers, positions=positions, cell=cell, pbc=atoms.pbc)
-        return opened(atoms, config.closest, margin=rng.uniform(1.0, 1.05))
+        return opened(scaled(atoms, rng.uniform(1.0, 1.05)), config.closest)
 
 
 def ball(rng: np.random.Generator, count: int) -> FloatArray:
@@ -112,11 +112,15 @@ def ball(rng: np.random.Generator, count: int) -> FloatArray:
     return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True) * lengths)
 
 
-def opened(atoms: Atoms, closest: float, margin: float) -> Atoms:
-    """Return the structure scaled by ``margin``, and before that just enough to have no short distance."""
+def scaled(atoms: Atoms, factor: float) -> Atoms:
+    """Return the structure with all lengths multiplied by a factor."""
+    return Atoms(numbers=atoms.numbers, positions=atoms.positions * factor, cell=atoms.cell * factor, pbc=atoms.pbc)
+
+
+def opened(atoms: Atoms, closest: float) -> Atoms:
+    """Return the structure, enlarged just enough to have no short distance if it has one."""
     ratio = closest_approach(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, closest)
-    scale = margin * max(1.0, closest / ratio)
-    return Atoms(numbers=atoms.numbers, positions=atoms.positions * scale, cell=atoms.cell * scale, pbc=atoms.pbc)
+    return scaled(atoms, 1.001 * closest / ratio) if ratio < closest else atoms
 
 
 def pushed_apart(atoms: Atoms, diameters: FloatArray, steps: int = 60) -> Atoms:

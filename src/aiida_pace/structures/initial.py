@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import itertools
+import warnings
 from collections import Counter
 from collections.abc import Mapping, Sequence
 
@@ -31,7 +32,8 @@ def generate_initial_set(
     """Return exactly ``count`` frames: an isolated atom per element first (they count), then the recipes in turn.
 
     The same arguments give the same frames. No distance is shorter than ``config.closest`` times the sum of the
-    covalent radii. `bond_sources` tells where the lattice constants come from.
+    covalent radii. `bond_sources` tells where the lattice constants come from; one that is only an estimate gives a
+    warning and a wider range of volumes.
 
     :param element: one chemical symbol or several.
     :param count: number of frames in all.
@@ -46,6 +48,9 @@ def generate_initial_set(
     config = config or InitialSetConfig()
     elements = _elements(element)
     rng = np.random.default_rng(seed)
+    for symbol, sentence in bond_sources(elements, config).items():
+        if bond_of(symbol, config.lattice_constants).estimated:
+            warnings.warn(f'{sentence}; `lattice_constants` takes a better one', stacklevel=2)
     for index, atoms in enumerate(structures):
         _check_structure(atoms, index, elements, config)
     images = [isolated_atom(symbol, config) for symbol in elements] if config.isolated_atoms else []

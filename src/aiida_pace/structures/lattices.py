@@ -188,14 +188,16 @@ def supercell(prototype: Prototype, matrix: tuple[int, ...]) -> tuple[FloatArray
 def reduced_cell(cell: FloatArray) -> FloatArray:
     """Return short vectors of the same lattice, right-handed: each is shortened by the others until none shrinks."""
     cell = np.array(cell, dtype='f8')
-    for _ in range(100):
-        before = cell.copy()
-        order = np.argsort(np.einsum('ix,ix->i', cell, cell), kind='stable')
-        cell = cell[order]
+    changed = True
+    while changed:
+        changed = False
+        cell = cell[np.argsort(np.einsum('ix,ix->i', cell, cell), kind='stable')]
         for i, j in ((1, 0), (2, 0), (2, 1)):
-            cell[i] -= np.round(cell[i] @ cell[j] / (cell[j] @ cell[j]) - 1e-9) * cell[j]
-        if np.allclose(before, cell):
-            break
+            # The margin keeps a tie of exactly one half from going back and forth.
+            share = float(cell[i] @ cell[j] / (cell[j] @ cell[j]))
+            if abs(share) > 0.5 + 1e-9:
+                cell[i] -= round(share) * cell[j]
+                changed = True
     return cell if np.linalg.det(cell) > 0 else -cell
 
 

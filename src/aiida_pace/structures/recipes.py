@@ -109,7 +109,7 @@ def interstitial(given: Ingredients, index: int) -> Atoms:
     atoms.positions[-1] = places[hole]
     closest = given.config.closest
     atoms = pushed_apart(atoms, contact_diameters(atoms.get_chemical_symbols(), closest))
-    return _named(opened(atoms, closest, margin=1.001), 'interstitial')
+    return _named(opened(atoms, closest), 'interstitial')
 
 
 def surface(given: Ingredients, index: int) -> Atoms:
@@ -148,7 +148,7 @@ def packing(given: Ingredients, index: int) -> Atoms:
     shape = np.exp(rng.uniform(-0.15, 0.15, 3))
     edges = shape * (volume / shape.prod()) ** (1 / 3)
     atoms = Atoms(symbols, positions=rng.uniform(size=(count, 3)) * edges, cell=edges, pbc=True)
-    return _named(opened(pushed_apart(atoms, diameters), config.closest, margin=1.001), 'packing')
+    return _named(opened(pushed_apart(atoms, diameters), config.closest), 'packing')
 
 
 def user(given: Ingredients, index: int) -> Atoms:
