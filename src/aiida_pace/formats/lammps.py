@@ -1,0 +1,179 @@
+"""What LAMMPS reads: the input of a molecular-dynamics walker, and a structure in LAMMPS' orientation."""
+
+from __future__ import annotations
+
+import dataclasses
+import math
+import typing as t
+from collections.abc import Sequence
+
+import numpy as np
+import numpy.typing as npt
+from ase.data import atomic_masses, atomic_numbers, chemical_symbols
+
+if t.TYPE_CHECKING:
+    from aiida_pace.config import MdConfig
+
+__all__ = ('Orientation', 'data_file', 'input_script', 'sample_stride')
+
+FloatArray = npt.NDArray[np.float64]
+
+FILE_DATA = 'structure.data'
+FILE_POTENTIAL = 'potential.yaml'
+FILE_ACTIVE_SET = 'active_set.asi'
+FILE_COLLECTED = 'extrapolative.dump'
+FILE_SAMPLES = 'samples.dump'
+FILE_HALT = 'halt.dump'
+
+#: LAMMPS' units `metal`: picoseconds and bars.
+PICOSECONDS_PER_FEMTOSECOND = 1e-3
+BARS_PER_GIGAPASCAL = 1e4
+
+
+@dataclasses.dataclass(frozen=True)
+class Orientation:
+    """The rotation between a structure and LAMMPS, where the cell is a lower triangle with a positive diagonal.
+
+    For a left-handed cell the rotation is an improper one: it mirrors the structure, which changes no distance and so
+    nothing a potential sees.
+
+    :param cell: (3, 3) the cell in LAMMPS, vectors as rows, in Å.
+    :param rotation: (3, 3) orthogonal; ``vectors @ rotation`` are vectors in LAMMPS.
+    """
+
+    cell: FloatArray
+    rotation: FloatArray
+
+    @classmethod
+    def of_cell(cls, cell: npt.ArrayLike) -> Orientation:
+        """Return the orientation of a structure with this ``cell``, by QR decomposition.
+
+        :param cell: (3, 3) vectors as rows, in Å.
+        :raises ValueError: when the vectors span no volume.
+        """
+        vectors = np.array(cell, dtype='f8')
+        if not abs(np.linalg.det(vectors)) > 1e-9 * np.prod(np.linalg.norm(vectors, axis=1)):
+            raise ValueError(f'the cell vectors {vectors.tolist()} span no volume: give three independent ones')
+        if not np.triu(vectors, 1).any() and (vectors.diagonal() > 0).all():
+            return cls(vectors, np.eye(3))
+        orthogonal, upper = np.linalg.qr(vectors.T)
+        signs = np.where(upper.diagonal() < 0, -1.0, 1.0)
+        return cls(np.tril(upper.T * signs), orthogonal * signs)
+
+    def to_lammps(self, vectors: FloatArray) -> FloatArray:
+        """Return (n, 3) positions, velocities, forces or cell vectors as LAMMPS has them."""
+        return np.asarray(vectors @ self.rotation)
+
+    def from_lammps(self, vectors: FloatArray) -> FloatArray:
+        """Return (n, 3) vectors of LAMMPS as they were before `to_lammps`."""
+        return np.asarray(vectors @ self.rotation.T)
+
+
+def data_file(
+    numbers: npt.NDArray[np.integer[t.Any]],
+    positions: FloatArray,
+    orientation: Orientation,
+    elements: Sequence[str],
+    *,
+    triclinic: bool = False,
+) -> str:
+    """Return a data file of ``atom_style atomic`` with all digits of the numbers; atom ``i`` has the id ``i + 1``.
+
+    :param numbers: (N,) atomic numbers.
+    :param positions: (N, 3) in Å, before the rotation.
+    :param orientation: of the cell.
+    :param elements: symbols in the order of LAMMPS' atom types.
+    :param triclinic: write tilt factors even when all are zero, so that the angles may change.
+    :raises ValueError: when an atom is of none of the ``elements``.
+    """
+    box = orientation.cell
+    tilts = box[[1, 2, 2], [0, 0, 1]]
+    types = {atomic_numbers[element]: index for index, element in enumerate(elements, start=1)}
+    if unknown := sorted({chemical_symbols[number] for number in numbers if number not in types}):
+        raise ValueError(f'{", ".join(unknown)} is not among the elements {", ".join(elements)}')
+    lines = [
+        'written by aiida-pace',
+        '',
+        f'{len(numbers)} atoms',
+        f'{len(elements)} atom types',
+        *(f'0.0 {float(box[i, i])!r} {axis}lo {axis}hi' for i, axis in enumerate('xyz')),
+    ]
+    if triclinic or tilts.any():
+        lines.append(' '.join(repr(float(tilt)) for tilt in tilts) + ' xy xz yz')
+    lines += ['', 'Masses', '']
+    lines += [f'{number} {atomic_masses[z]} # {chemical_symbols[z]}' for z, number in types.items()]
+    lines += ['', 'Atoms # atomic', '']
+    rows = zip(numbers, orientation.to_lammps(positions).tolist(), strict=True)
+    lines += [f'{i} {types[int(z)]} {x!r} {y!r} {w!r}' for i, (z, (x, y, w)) in enumerate(rows, start=1)]
+    return '\n'.join(lines) + '\n'
+
+
+def sample_stride(config: MdConfig) -> int:
+    """Return the steps between two samples: a multiple of ``grade_stride`` that gives at most ``samples`` frames."""
+    return math.ceil(config.steps / max(config.samples, 1) / config.grade_stride) * config.grade_stride
+
+
+def input_script(config: MdConfig, elements: Sequence[str], seed: int) -> str:
+    """Return the input of one walker, for LAMMPS with ML-PACE (after November 2023) and for ``pace-lmp``.
+
+    The grade is looked at before the first step already, since ``fix halt`` looks only after ``grade_stride`` steps.
+    The halting frame is written once the run has ended, since no option of ``fix halt`` does that.
+
+    :param elements: symbols in the order of the atom types.
+    :param seed: of the initial velocities.
+    """
+    columns = 'id type xu yu zu f_pace_gamma'
+    precise = 'sort id format float %.17g'
+    lines = [
+        'units metal',
+        'atom_style atomic',
+        'boundary p p p',
+        'box tilt large',
+        f'read_data {FILE_DATA}',
+        'pair_style pace/extrapolation',
+        f'pair_coeff * * {FILE_POTENTIAL} {FILE_ACTIVE_SET} {" ".join(elements)}',
+        'neighbor 1.0 bin',
+        'neigh_modify every 1 delay 0 check yes',
+        f'timestep {config.timestep * PICOSECONDS_PER_FEMTOSECOND!r}',
+        f'velocity all create {config.temperature_start!r} {seed} mom yes rot no dist gaussian',
+        '',
+        f'fix pace_gamma all pair {config.grade_stride} pace/extrapolation gamma 1',
+        'compute max_grade all reduce max f_pace_gamma',
+        'variable max_grade equal c_max_grade',
+        f'variable is_known equal "c_max_grade < {config.collect_grade!r}"',
+        f'variable is_halted equal "c_max_grade > {config.halt_grade!r}"',
+        f'dump collected all custom {config.collect_stride} {FILE_COLLECTED} {columns}',
+        f'dump_modify collected {precise} skip v_is_known',
+    ]
+    if config.samples:
+        lines += [
+            f'dump samples all custom {sample_stride(config)} {FILE_SAMPLES} {columns}',
+            f'dump_modify samples {precise}',
+        ]
+    lines += [
+        'thermo_style custom step temp press pe vol c_max_grade',
+        'thermo_modify format float %.15g flush yes',
+        f'thermo {config.grade_stride}',
+        _ensemble(config),
+        '',
+        'run 0',
+        f'variable steps equal {config.steps}',
+        'if "${is_halted} == 1" then "variable steps equal 0"',
+        f'fix halt all halt {config.grade_stride} v_max_grade > {config.halt_grade!r} error soft',
+        'run ${steps}',
+        f'if "${{is_halted}} == 1" then "write_dump all custom {FILE_HALT} {columns} modify {precise}"',
+    ]
+    return '\n'.join(lines) + '\n'
+
+
+def _ensemble(config: MdConfig) -> str:
+    """Return the fix that integrates the motion."""
+    stop = config.temperature_start if config.temperature_stop is None else config.temperature_stop
+    damping = config.temperature_damping * PICOSECONDS_PER_FEMTOSECOND
+    fix = f'fix motion all {config.ensemble} temp {config.temperature_start!r} {stop!r} {damping!r}'
+    if config.ensemble == 'nvt':
+        return fix
+    start = config.pressure_start or 0.0
+    pressures = [start, start if config.pressure_stop is None else config.pressure_stop]
+    bars = ' '.join(repr(pressure * BARS_PER_GIGAPASCAL) for pressure in pressures)
+    return f'{fix} {config.barostat} {bars} {config.pressure_damping * PICOSECONDS_PER_FEMTOSECOND!r}'

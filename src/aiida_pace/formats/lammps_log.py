@@ -1,0 +1,85 @@
+"""Logs of LAMMPS: how the run ended, and the thermo data of walkers."""
+
+from __future__ import annotations
+
+import dataclasses
+import re
+import typing as t
+from collections.abc import Iterable, Sequence
+
+import numpy as np
+import numpy.typing as npt
+
+__all__ = ('Log', 'parse_log')
+
+FloatArray = npt.NDArray[np.float64]
+
+#: Columns of the thermo data by the names LAMMPS gives them.
+THERMO_COLUMNS = {
+    'Step': 'step',
+    'Temp': 'temperature',
+    'Press': 'pressure',
+    'PotEng': 'potential_energy',
+    'Volume': 'volume',
+    'c_max_grade': 'max_grade',
+}
+
+_WALL_TIME = re.compile(r'^Total wall time: (\d+):(\d+):(\d+)', re.MULTILINE)
+_ERROR = re.compile(r'^ERROR(?: on proc \d+)?: (.+)', re.MULTILINE)
+_VERSION = re.compile(r'^LAMMPS \(([^)]+)\)', re.MULTILINE)
+
+
+@dataclasses.dataclass(frozen=True)
+class Log:
+    """A log.
+
+    :param version: date that names the release of LAMMPS.
+    :param error: what LAMMPS says of its failure; empty without one.
+    :param wall_time_seconds: of the whole run; None when it never ended.
+    :param thermo: the columns of `THERMO_COLUMNS`, (n,) each, steps in ascending order, each once; in LAMMPS' units.
+    """
+
+    version: str
+    error: str
+    wall_time_seconds: float | None
+    thermo: dict[str, FloatArray]
+
+
+def parse_log(text: str) -> Log:
+    """Read a log, that of an interrupted run too; rows of thermo data with a number that is not finite are left out."""
+    wall_time, error, version = (pattern.search(text) for pattern in (_WALL_TIME, _ERROR, _VERSION))
+    seconds = None
+    if wall_time is not None:
+        hours, minutes, rest = (int(group) for group in wall_time.groups())
+        seconds = float(3600 * hours + 60 * minutes + rest)
+    return Log(
+        version=version.group(1) if version else '',
+        error=error.group(1).strip() if error else '',
+        wall_time_seconds=seconds,
+        thermo=_thermo(text.splitlines()),
+    )
+
+
+def _thermo(lines: Iterable[str]) -> dict[str, FloatArray]:
+    """Return the thermo data of all runs in a log; other output between the rows is passed over."""
+    rows: dict[int, list[float]] = {}
+    inside = False
+    for line in lines:
+        words = line.split()
+        if words == list(THERMO_COLUMNS):
+            inside = True
+        elif line.startswith('Loop time of'):
+            inside = False
+        elif inside and len(words) == len(THERMO_COLUMNS) and (row := _numbers(words)) is not None:
+            rows[int(row[0])] = row
+    table = np.array([rows[step] for step in sorted(rows)]).reshape(-1, len(THERMO_COLUMNS))
+    return {name: table[:, index] for index, name in enumerate(THERMO_COLUMNS.values())}
+
+
+def _numbers(words: Sequence[str]) -> list[float] | None:
+    """Return finite numbers, or None when a word is something else."""
+    try:
+        row = [float(word) for word in words]
+    except ValueError:
+        return None
+    return row if t.cast(bool, np.isfinite(row).all()) else None
