@@ -74,14 +74,9 @@ def _snapshot(lines: Iterator[str]) -> Snapshot:
     _expect(next(lines), 'ITEM: NUMBER OF ATOMS')
     count = int(next(lines))
     _expect(header := next(lines), 'ITEM: BOX BOUNDS')
-    bounds = np.array([[float(word) for word in next(lines).split()] for _ in range(3)])
+    bounds = _table([next(lines) for _ in range(3)], 3 if ' xy ' in header else 2)
     _expect(next(lines), f'ITEM: ATOMS {" ".join(DUMP_COLUMNS)}')
-    rows = [next(lines) for _ in range(count)]
-    if rows and not rows[-1].endswith('\n'):
-        raise ValueError('the last line is cut')
-    table = np.array([[float(word) for word in row.split()] for row in rows])
-    if table.shape != (count, len(DUMP_COLUMNS)) or bounds.shape != (3, 3 if ' xy ' in header else 2):
-        raise ValueError('a line has the wrong number of columns')
+    table = _table([next(lines) for _ in range(count)], len(DUMP_COLUMNS))
     if not (np.isfinite(table).all() and np.isfinite(bounds).all()):
         raise ValueError('a number is not finite')
     table = table[np.argsort(table[:, 0])]
@@ -89,6 +84,14 @@ def _snapshot(lines: Iterator[str]) -> Snapshot:
         raise ValueError('the ids of the atoms are not 1 to their number')
     origin, cell = _box(bounds)
     return Snapshot(step, cell, table[:, 1].astype('i8'), table[:, 2:5] - origin, table[:, 5].copy())
+
+
+def _table(lines: Sequence[str], columns: int) -> FloatArray:
+    """Return the numbers in ``lines``; raise `ValueError` when one is cut or has not as many numbers as it should."""
+    rows = [[float(word) for word in line.split()] for line in lines if line.endswith('\n')]
+    if len(rows) < len(lines) or any(len(row) != columns for row in rows):
+        raise ValueError(f'a line has not {columns} numbers')
+    return np.array(rows).reshape(-1, columns)
 
 
 def _expect(line: str, start: str) -> None:

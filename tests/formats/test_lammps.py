@@ -1,0 +1,177 @@
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from ase.geometry import cell_to_cellpar
+from hypothesis import assume, given
+from hypothesis import strategies as st
+from hypothesis.extra import numpy as hnp
+
+from aiida_pace.config import MdConfig, config_error
+from aiida_pace.formats.lammps import Orientation, data_file, input_script, sample_stride
+
+VECTORS = hnp.arrays('f8', (4, 3), elements=st.floats(-20, 20))
+
+
+@st.composite
+def cells(draw: st.DrawFn) -> np.ndarray:
+    """Any cell with a volume: triclinic, left-handed, much longer than wide."""
+    cell = draw(hnp.arrays('f8', (3, 3), elements=st.floats(-20, 20)))
+    lengths = np.linalg.norm(cell, axis=1)
+    assume(lengths.min() > 1e-2 and abs(np.linalg.det(cell)) > 1e-4 * lengths.prod())
+    return cell
+
+
+def read_data(text: str) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
+    """Return cell, types and positions of a data file, as LAMMPS' manual tells."""
+    cell, rows = np.zeros((3, 3)), []
+    header, _, atoms = text.partition('Atoms # atomic\n\n')
+    for line in header.splitlines():
+        words = line.split()
+        for axis, name in enumerate(('xlo', 'ylo', 'zlo')):
+            if name in words:
+                cell[axis, axis] = float(words[1]) - float(words[0])
+        if 'xy' in words:
+            cell[[1, 2, 2], [0, 0, 1]] = [float(word) for word in words[:3]]
+    rows = np.array([[float(word) for word in line.split()] for line in atoms.splitlines()])
+    assert np.array_equal(rows[:, 0], np.arange(1, len(rows) + 1))
+    return cell, rows[:, 1].astype(int), rows[:, 2:]
+
+
+@given(cells())
+def test_cell_in_lammps_is_a_lower_triangle_with_the_same_lengths_and_angles(cell: np.ndarray) -> None:
+    oriented = Orientation.of_cell(cell).cell
+    assert not np.triu(oriented, 1).any()
+    assert (oriented.diagonal() > 0).all()
+    np.testing.assert_allclose(cell_to_cellpar(oriented), cell_to_cellpar(cell), rtol=1e-7)
+    np.testing.assert_allclose(oriented @ oriented.T, cell @ cell.T, atol=1e-11)
+
+
+@given(cells(), VECTORS)
+def test_vectors_come_back_as_they_were(cell: np.ndarray, vectors: np.ndarray) -> None:
+    orientation = Orientation.of_cell(cell)
+    np.testing.assert_allclose(orientation.from_lammps(orientation.to_lammps(vectors)), vectors, atol=1e-13)
+    np.testing.assert_allclose(orientation.from_lammps(orientation.cell), cell, atol=1e-13)
+
+
+@given(cells(), VECTORS)
+def test_rotation_keeps_fractional_coordinates_and_distances(cell: np.ndarray, vectors: np.ndarray) -> None:
+    orientation = Orientation.of_cell(cell)
+    rotated = orientation.to_lammps(vectors)
+    np.testing.assert_allclose(rotated @ rotated.T, vectors @ vectors.T, atol=1e-11)
+    np.testing.assert_allclose(orientation.to_lammps(vectors @ cell), vectors @ orientation.cell, atol=1e-11)
+
+
+def test_left_handed_cell_is_mirrored() -> None:
+    cell = np.array([[0.0, 4, 0], [4, 0, 0], [0, 0, 5]])
+    orientation = Orientation.of_cell(cell)
+    assert np.linalg.det(orientation.rotation) == pytest.approx(-1)
+    np.testing.assert_allclose(orientation.cell, np.diag([4, 4, 5]), atol=1e-15)
+
+
+def test_cell_in_lammps_orientation_is_left_alone() -> None:
+    cell = np.array([[4.1, 0, 0], [-1.3, 5.2, 0], [7.7, 0.1, 3.3]])
+    orientation = Orientation.of_cell(cell)
+    assert np.array_equal(orientation.cell, cell)
+    assert np.array_equal(orientation.rotation, np.eye(3))
+
+
+def test_cell_without_volume_is_refused() -> None:
+    with pytest.raises(ValueError, match='span no volume'):
+        Orientation.of_cell([[1, 0, 0], [2, 0, 0], [0, 0, 1]])
+
+
+@given(cells(), VECTORS)
+def test_data_file_keeps_all_digits(cell: np.ndarray, positions: np.ndarray) -> None:
+    orientation = Orientation.of_cell(cell)
+    found_cell, types, found = read_data(data_file(np.array([14, 6, 14, 6]), positions, orientation, ['C', 'Si']))
+    assert np.array_equal(found_cell, orientation.cell)
+    assert np.array_equal(found, orientation.to_lammps(positions))
+    assert types.tolist() == [2, 1, 2, 1]
+
+
+def test_data_file_of_two_elements() -> None:
+    orientation = Orientation.of_cell(np.diag([4.0, 5.0, 6.5]))
+    text = data_file(np.array([14, 6]), np.array([[0, 0, 0], [1.25, 0.5, -2]]), orientation, ['C', 'Si'])
+    assert text == (
+        'written by aiida-pace\n\n2 atoms\n2 atom types\n0.0 4.0 xlo xhi\n0.0 5.0 ylo yhi\n0.0 6.5 zlo zhi\n\n'
+        'Masses\n\n1 12.011 # C\n2 28.085 # Si\n\nAtoms # atomic\n\n1 2 0.0 0.0 0.0\n2 1 1.25 0.5 -2.0\n'
+    )
+
+
+def test_data_file_has_tilts_when_asked_for() -> None:
+    orientation = Orientation.of_cell(np.eye(3) * 4)
+    text = data_file(np.array([14]), np.zeros((1, 3)), orientation, ['Si'], triclinic=True)
+    assert '\n0.0 0.0 0.0 xy xz yz\n' in text
+
+
+def test_data_file_refuses_an_atom_without_type() -> None:
+    with pytest.raises(ValueError, match='Ge is not among the elements C, Si'):
+        data_file(np.array([32]), np.zeros((1, 3)), Orientation.of_cell(np.eye(3)), ['C', 'Si'])
+
+
+def command(script: str, start: str) -> str:
+    """Return the one command of ``script`` that starts so."""
+    (found,) = [line for line in script.splitlines() if line.startswith(start)]
+    return found
+
+
+def test_script_in_metal_units() -> None:
+    config = MdConfig(
+        ensemble='npt',
+        temperature_start=300,
+        temperature_stop=900,
+        pressure_start=1,
+        pressure_stop=-0.5,
+        barostat='iso',
+        timestep=2,
+        temperature_damping=50,
+    )
+    script = input_script(config, ['C', 'Si'], seed=17)
+    assert command(script, 'fix motion') == 'fix motion all npt temp 300.0 900.0 0.05 iso 10000.0 -5000.0 1.0'
+    assert command(script, 'timestep') == 'timestep 0.002'
+    assert command(script, 'velocity').startswith('velocity all create 300.0 17 ')
+    assert command(script, 'pair_coeff') == 'pair_coeff * * potential.yaml active_set.asi C Si'
+
+
+def test_script_without_stop_keeps_temperature_and_pressure() -> None:
+    nvt = input_script(MdConfig(temperature_start=450), ['Si'], seed=1)
+    assert command(nvt, 'fix motion') == 'fix motion all nvt temp 450.0 450.0 0.1'
+    npt = input_script(MdConfig(ensemble='npt'), ['Si'], seed=1)
+    assert command(npt, 'fix motion') == 'fix motion all npt temp 300.0 300.0 0.1 aniso 0.0 0.0 1.0'
+
+
+def test_script_without_samples_writes_none() -> None:
+    assert 'samples' not in input_script(MdConfig(samples=0), ['Si'], seed=1)
+
+
+@given(st.integers(1, 500), st.integers(1, 50), st.integers(1, 40))
+def test_samples_are_at_steps_with_a_grade_and_not_too_many(looks: int, stride: int, samples: int) -> None:
+    config = MdConfig(steps=looks * stride, grade_stride=stride, collect_stride=stride, samples=samples)
+    found = sample_stride(config)
+    assert found % stride == 0
+    assert 1 <= config.steps // found <= samples
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        ({'collect_grade': 5, 'halt_grade': 5}, '`collect_grade` 5.0 must be below `halt_grade` 5.0'),
+        ({'temperature_start': 0}, 'setting `temperature_start`'),
+        ({'temperature_stop': float('inf')}, 'setting `temperature_stop`'),
+        ({'pressure_start': 1.0}, 'need `ensemble: npt`'),
+        ({'steps': 105}, '`steps` 105 must be a multiple of `grade_stride`'),
+        ({'collect_stride': 5}, '`collect_stride` 5 must be a multiple'),
+        ({'timestep': 15}, '`temperature_damping` 100.0 fs must be 10 steps or more'),
+        ({'temperature': 300}, 'unknown setting `temperature`'),
+        ({'ensemble': 'nve'}, 'setting `ensemble`'),
+    ],
+)
+def test_settings_refused(settings: dict[str, object], message: str) -> None:
+    error = config_error(MdConfig, settings)
+    assert error is not None
+    assert message in error
+
+
+def test_settings_accepted() -> None:
+    assert config_error(MdConfig, {'ensemble': 'npt', 'pressure_start': -1.0, 'grade_stride': 5}) is None
