@@ -98,3 +98,11 @@ def test_calculator_refuses_the_active_set_of_another_potential() -> None:
     other = AcePotentialData(potential.get_yaml().replace(b'c: [0', b'c: [1'))
     with pytest.raises(ValueError, match='another potential'):
         potential.get_calculator(recorded_active_set(other))
+
+
+def test_clone_can_be_stored_although_aiida_rounds_attributes() -> None:
+    yaml = recorded_potential().get_yaml().replace(b'rcutij: 4.5', b'rcutij: 4.1234567890123456')
+    node = AcePotentialData(yaml).store()
+    clone = orm.load_node(node.pk).clone().store()
+    assert clone.cutoff == pytest.approx(4.1234567890123456, abs=1e-9)
+    assert clone.base.caching.get_hash() == node.base.caching.get_hash()

@@ -48,6 +48,7 @@ class PaceEvaluateCalculation(CalcJob):
             return (validate_calc_job and validate_calc_job(inputs, namespace)) or cls.validate_inputs(inputs)
 
         spec.inputs.validator = validate
+        spec.inputs['code'].required = True
         options = t.cast(t.Any, spec.inputs)['metadata']['options']
         options['parser_name'].default = 'pace.evaluate'
         options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
@@ -77,7 +78,8 @@ class PaceEvaluateCalculation(CalcJob):
             320,
             'ERROR_EVALUATION_INVALID',
             invalidates_cache=True,
-            message='`{filename}` cannot be used: {detail}; install the same aiida-pace beside python-ace as here.',
+            message='`{filename}` cannot be used: {detail}; check the disk, and that the code '
+            'is of the same release of aiida-pace.',
         )
         spec.exit_code(
             400,

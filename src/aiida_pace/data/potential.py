@@ -150,7 +150,8 @@ def _attributes(yaml: bytes) -> dict[str, t.Any]:
     """Return the attributes that describe the B-basis file."""
     bbasis = parse_bbasis(yaml)
     return {
-        'cutoff': bbasis.cutoff,
+        # AiiDA keeps 14 significant digits of an attribute: a clone must find the same number in the file.
+        'cutoff': round(bbasis.cutoff, 10),
         'digest': hashlib.sha256(yaml).hexdigest(),
         'elements': list(bbasis.elements),
         'functions_per_element': bbasis.functions_per_element,

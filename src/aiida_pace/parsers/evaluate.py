@@ -57,7 +57,9 @@ class PaceEvaluateParser(Parser):
         name = PaceEvaluateCalculation.FILENAME_STDERR
         names = self.retrieved.base.repository.list_object_names()
         text = self.retrieved.base.repository.get_object_content(name, mode='r') if name in names else ''
-        last = (text.strip().splitlines() or ['nothing'])[-1]
+        # The shell, which may not find the executable, complains to the scheduler's file.
+        lines = f'{self.node.get_scheduler_stderr() or ""}\n{text}'.strip().splitlines()
+        last = lines[-1] if lines else 'none'
         if last.startswith(ERROR_PREFIX):
             return t.cast(ExitCode, self.exit_codes.ERROR_FRAMES_REFUSED.format(detail=last.removeprefix(ERROR_PREFIX)))
         return t.cast(
@@ -85,8 +87,8 @@ def read_evaluation(path: Path, count: int, atoms_count: int, *, graded: bool) -
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
-    except (OSError, EOFError, KeyError, TypeError, AttributeError, zipfile.BadZipFile) as exception:
-        raise ValueError(f'it is no archive of arrays ({exception})') from exception
+    except (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as exception:
+        raise ValueError('it is no archive of plain arrays') from exception
     if set(arrays) != set(shapes):
         raise ValueError(f'it holds the arrays {sorted(arrays)}, expected {sorted(shapes)}')
     for name, shape in shapes.items():
