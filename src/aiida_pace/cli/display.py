@@ -1,0 +1,195 @@
+"""How a campaign looks in the terminal: from its numbers to text and tables."""
+
+from __future__ import annotations
+
+import datetime
+
+from rich import box
+from rich.console import Group, RenderableType
+from rich.padding import Padding
+from rich.progress_bar import ProgressBar
+from rich.table import Table
+from rich.text import Text
+
+from aiida_pace.report.campaign import CampaignSummary, Fault
+from aiida_pace.report.steps import Progress, StepSummary
+
+__all__ = ('WIDTH', 'closing', 'duration', 'headline', 'notices', 'standing', 'steps_table', 'view')
+
+#: Width in which everything fits, used where the terminal has none of its own.
+WIDTH = 100
+
+#: Causes of failure shown unless all are asked for.
+MAX_CAUSES = 5
+
+UNITS = {'label': 'DFT runs', 'explore': 'walkers'}
+PHASES = {
+    'generate': 'generating structures',
+    'label': 'labelling with DFT',
+    'train': 'training',
+    'explore': 'exploring with MD',
+    'select': 'selecting candidates',
+}
+STATES = {'created': 'submitted', 'waiting': 'running'}
+TASKS = {'active_set': 'building the active set', 'evaluate': 'grading', 'select': 'MaxVol'}
+
+
+def duration(seconds: float) -> str:
+    """Return ``seconds`` as hours, minutes and seconds."""
+    return str(datetime.timedelta(seconds=int(seconds)))
+
+
+def standing(summary: CampaignSummary) -> str:
+    """Return where the campaign stands, in one line that changes when something happens."""
+    if summary.is_ended:
+        parts = [outcome(summary)]
+    else:
+        name = f'cycle {summary.cycle}' if summary.cycle else 'initial set'
+        parts = [f'{name}: {PHASES.get(summary.phase, summary.phase)}', *_progress_parts(summary.progress)]
+    step = summary.steps[-1] if summary.steps else StepSummary('')
+    if step.max_grade is not None:
+        parts.append(
+            f'{step.halted} of {step.walkers} walkers halted, '
+            f'highest grade {step.max_grade:{_grade_form(step.max_grade)}}'
+        )
+    return ' · '.join([*parts, _count(summary.labels, 'label')])
+
+
+def outcome(summary: CampaignSummary) -> str:
+    """Return in a few words how the campaign ended, or that it runs."""
+    if not summary.is_ended:
+        return STATES.get(summary.state, summary.state)
+    if summary.is_ok:
+        return f'converged after {_count(summary.cycle, "cycle")}'
+    return f'exit status {summary.exit_status}' if summary.state == 'finished' else summary.state
+
+
+def headline(summary: CampaignSummary) -> str:
+    """Return the title of the campaign: what it is, how far it may go, and how long it took."""
+    most = '' if summary.max_cycles is None else f' of at most {summary.max_cycles}'
+    quiet = '' if summary.quiet_target is None else f' of {summary.quiet_target}'
+    return (
+        f'Campaign {summary.pk} · {outcome(summary)} · '
+        f'cycle {summary.cycle}{most} · quiet rounds {summary.quiet_rounds}{quiet} · {duration(summary.elapsed)}'
+    )
+
+
+def steps_table(summary: CampaignSummary, last: int | None = None) -> Table:
+    """Return the table of the steps, of the ``last`` ones only when given."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, show_footer=True, padding=(0, 1, 0, 0))
+    asked, labelled, failed = (
+        sum(getattr(step, name) or 0 for step in summary.steps) for name in ('requested', 'labelled', 'failed')
+    )
+    columns = {
+        '\n\nstep': 'total',
+        'frames\nfor\nDFT': str(asked),
+        '\n\nlabelled': str(labelled),
+        '\n\nfailed': str(failed),
+        'from\nthe\ncache': str(summary.cached),
+        'DFT\ncore-\nseconds': f'{summary.core_seconds:.0f}',
+        '\nwalkers\nhalted': '',
+        '\nhighest\ngrade': '',
+        'force\nRMSE\nmeV/Å': '',
+        'energy\nRMSE\nmeV/atom': '',
+        'labels\nin\nall': str(summary.labels),
+    }
+    for header, footer in columns.items():
+        justify = 'left' if footer == 'total' else 'right'
+        table.add_column(header, Text(footer), justify=justify, no_wrap=True)  # type: ignore[arg-type]
+    for step in summary.steps[-last:] if last else summary.steps:
+        table.add_row(*_cells(step))
+    return table
+
+
+def _cells(step: StepSummary) -> list[str]:
+    """Return one row of the table; a dash stands for what has no result yet, nothing for what was not asked for."""
+    is_labelled, is_explored = step.requested is not None, step.walkers is not None
+    return [
+        step.name,
+        _cell(step.requested, is_labelled),
+        _cell(step.labelled, is_labelled),
+        _cell(step.failed, is_labelled),
+        _cell(step.cached if is_labelled else None, is_labelled),
+        _cell(step.core_seconds, is_labelled, '.0f'),
+        f'{_cell(step.halted, is_explored)}/{step.walkers}' if is_explored else '',
+        _cell(step.max_grade, is_explored, _grade_form(step.max_grade)),
+        _cell(step.force_rmse, is_labelled, '.0f'),
+        _cell(step.energy_rmse, is_labelled, '.1f'),
+        str(step.labels),
+    ]
+
+
+def _grade_form(grade: float | None) -> str:
+    """Return the format of a grade: early ones run into the thousands."""
+    return '.1f' if grade is None or grade < 100 else '.0f' if grade < 1e6 else '.0e'
+
+
+def _cell(value: float | None, is_asked: bool, form: str = 'd') -> str:
+    return format(value, form) if value is not None else '-' if is_asked else ''
+
+
+def _count(number: int, noun: str) -> str:
+    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
+
+
+def _progress_parts(progress: Progress | None) -> list[str]:
+    """Return how far the running phase has come, in words."""
+    if progress is None:
+        return []
+    if progress.total is not None:
+        failed = f', {progress.failed} failed' if progress.failed else ''
+        return [f'{progress.done}/{progress.total} {UNITS[progress.phase]} done{failed}']
+    if progress.task.startswith('iteration_') and progress.task != 'iteration_01':
+        return [f'restart {int(progress.task.removeprefix("iteration_")) - 1}']
+    return [TASKS[progress.task]] if progress.task in TASKS else []
+
+
+def notices(summary: CampaignSummary, daemon: str | None = None, verbose: bool = False) -> list[str]:
+    """Return what somebody should know or do: failures by cause, paused processes, a daemon that is not there.
+
+    :param daemon: what is wrong with the daemon, when something is.
+    :param verbose: name every failure, not the first few causes.
+    """
+    found = [f'{daemon}.'] if daemon else []
+    for pause in summary.pauses:
+        remedy = f'mend the cause, then `verdi process play {pause.pk}`'
+        found.append(f'{pause.process}<{pause.pk}> is paused: {pause.reason}; {remedy}.')
+    faults = [fault for fault in summary.faults if fault.message not in (summary.exit_message or '')]
+    if verbose:
+        return found + [f'{fault.path}<{fault.pk}> failed: {fault.message}' for fault in faults]
+    causes: dict[str, list[Fault]] = {}
+    for fault in faults:
+        causes.setdefault(fault.message, []).append(fault)
+    for message, group in list(causes.items())[:MAX_CAUSES]:
+        more = f' and {len(group) - 1} more' if len(group) > 1 else ''
+        found.append(f'{group[0].path}<{group[0].pk}>{more} failed: {message}')
+    if len(causes) > MAX_CAUSES:
+        found.append(f'{len(causes) - MAX_CAUSES} more causes of failure: `aiida-pace status {summary.pk} --verbose`.')
+    return found
+
+
+def view(summary: CampaignSummary, daemon: str | None, verbose: bool, rows: int) -> RenderableType:
+    """Return what a terminal shows while the campaign runs, in about ``rows`` lines."""
+    parts: list[RenderableType] = [Text(headline(summary), style='bold'), Text(standing(summary))]
+    progress = summary.progress
+    if progress is not None and progress.total:
+        parts.append(Padding(ProgressBar(total=progress.total, completed=progress.done, width=60), 0))
+    parts += [Text(notice, style='yellow') for notice in notices(summary, daemon, verbose)]
+    return Group(*parts, steps_table(summary, last=max(1, rows - 8 - len(parts))))
+
+
+def closing(summary: CampaignSummary) -> list[str]:
+    """Return the last words: how the campaign ended and what to do next; nothing while it runs."""
+    if not summary.is_ended:
+        return []
+    if summary.is_ok:
+        return [
+            f'Campaign {summary.pk} {outcome(summary)}.',
+            f'Its potential, as files: `aiida-pace save-potential FOLDER --campaign {summary.pk}`',
+        ]
+    ended = f'ended with exit status {summary.exit_status}' if summary.state == 'finished' else f'was {summary.state}'
+    why = (summary.exit_message or 'no message was left').strip()
+    return [
+        f'Campaign {summary.pk} {ended}: {why}',
+        f'Look further: `verdi process status {summary.pk}`, `verdi process report {summary.pk}`',
+    ]

@@ -1,0 +1,67 @@
+"""Following a campaign until it ends: live in a terminal, line by line in a log."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator
+
+from aiida import orm
+from rich.console import Console
+from rich.live import Live
+
+from aiida_pace.cli.display import duration, notices, standing, view
+from aiida_pace.report.campaign import CampaignSummary, summarise_campaign
+
+__all__ = ('HEARTBEAT', 'daemon_fault', 'follow_live', 'follow_plainly')
+
+#: Seconds after which a log gets a line though nothing has happened: its reader sees that somebody is there.
+HEARTBEAT = 60.0
+
+
+def daemon_fault() -> str | None:
+    """Return what is wrong with the daemon of the profile, with the remedy, or None when it runs."""
+    from aiida.engine.daemon.client import DaemonException, get_daemon_client
+
+    client = get_daemon_client()
+    if client.profile.process_control_backend is None:
+        return None  # without a broker there are no daemons: the campaign runs in the Python that started it
+    remedy = '`verdi daemon start` lets a submitted campaign go on'
+    if not client.is_daemon_running:
+        return f'The daemon is not running: {remedy}'
+    try:
+        client.get_status()
+    except DaemonException as exception:
+        return f'The daemon does not answer ({str(exception).rstrip(".")}): {remedy}'
+    return None
+
+
+def _looks(node: orm.WorkChainNode, interval: float) -> Iterator[tuple[CampaignSummary, str | None]]:
+    """Look at the campaign every ``interval`` seconds until it ends; the last look, at its end, included."""
+    pause = threading.Event()
+    while True:
+        summary = summarise_campaign(node)
+        yield summary, None if summary.is_ended else daemon_fault()
+        if summary.is_ended:
+            return
+        pause.wait(interval)
+
+
+def follow_plainly(console: Console, node: orm.WorkChainNode, interval: float, verbose: bool) -> None:
+    """Write one line whenever something changes, and one now and then when nothing does."""
+    last, known, written = '', set[str](), 0.0
+    for summary, daemon in _looks(node, interval):
+        line, found = standing(summary), notices(summary, daemon, verbose)
+        is_due = time.monotonic() - written > HEARTBEAT
+        news = [notice for notice in found if notice not in known]
+        for text in ([line] if line != last or is_due else []) + news:
+            console.print(f'[{duration(summary.elapsed)}] {text}', markup=False, soft_wrap=True)
+            written = time.monotonic()
+        last, known = line, set(found)
+
+
+def follow_live(console: Console, node: orm.WorkChainNode, interval: float, verbose: bool) -> None:
+    """Show the campaign in place, anew with every look."""
+    with Live(console=console, transient=True, auto_refresh=False) as live:
+        for summary, daemon in _looks(node, interval):
+            live.update(view(summary, daemon, verbose, rows=console.height), refresh=True)

@@ -1,0 +1,146 @@
+"""`aiida-pace save-potential`: the potential of a campaign as files."""
+
+from __future__ import annotations
+
+import typing as t
+from pathlib import Path
+
+import click
+from aiida.cmdline.utils.decorators import with_dbenv
+
+from aiida_pace.cli.root import cmd_root, profile_option, verbose_option
+
+if t.TYPE_CHECKING:
+    from aiida import orm
+
+    from aiida_pace.data.active_set import AceActiveSetData
+    from aiida_pace.data.potential import AcePotentialData
+
+__all__ = ('cmd_save_potential',)
+
+
+@cmd_root.command('save-potential')
+@click.argument('folder', type=click.Path(file_okay=False, path_type=Path))
+@click.option('--campaign', metavar='PK', help='PK or UUID of the campaign.  [default: the newest one]')
+@verbose_option
+@profile_option
+@with_dbenv()
+def cmd_save_potential(folder: Path, campaign: str | None, verbose: bool) -> None:
+    """Write the potential of a campaign to FOLDER, with its active set and the lines that LAMMPS needs.
+
+    Of a campaign that still runs or broke off, the last potential it trained. Files that an earlier call wrote are
+    replaced.
+    """
+    from aiida_pace.cli.campaigns import find_campaign
+
+    node = find_campaign(campaign)
+    potential, active_set = _last_potential(node)
+    files = {potential.FILENAME: potential.get_yaml()}
+    if potential.has_yace:
+        files[potential.FILENAME_YACE] = potential.get_yace()
+    if active_set is not None:
+        files[active_set.FILENAME] = active_set.get_asi()
+    files['README.md'] = _readme(node, potential, active_set).encode()
+    _write(folder, files)
+
+    state = 'converged' if node.is_finished_ok else 'has not converged'
+    click.echo(f'Campaign {node.pk} {state}; its potential for {", ".join(potential.elements)} is in {folder}/:')
+    for name, content in files.items():
+        click.echo(f'  {folder / name}' + (f'  {len(content)} bytes' if verbose else ''))
+    click.echo('In LAMMPS:')
+    for line in _lammps_lines(potential, active_set):
+        click.echo(f'  {line}')
+
+
+def _last_potential(node: orm.WorkChainNode) -> tuple[AcePotentialData, AceActiveSetData | None]:
+    """Return the last potential of a campaign and its active set.
+
+    :raises click.ClickException: when there is none.
+    """
+    from aiida import orm
+
+    from aiida_pace.report.steps import phases
+
+    assert node.pk is not None
+    trained = [orm.load_node(child.pk) for child in phases(node.pk) if child.phase == 'train' and child.status == 0]
+    for process in [node, *reversed(trained)]:
+        if 'potential' in process.outputs:
+            active_set = process.outputs.active_set if 'active_set' in process.outputs else None
+            return process.outputs.potential, active_set
+    remedy = 'see why' if node.is_terminated else 'wait for its first training'
+    raise click.ClickException(f'campaign {node.pk} has no potential: {remedy} with `aiida-pace status {node.pk}`.')
+
+
+def _write(folder: Path, files: dict[str, bytes]) -> None:
+    """Write ``files``; never beside one of another potential, which LAMMPS would take for a part of this one.
+
+    :raises click.ClickException: when such a file is there or the folder cannot be written.
+    """
+    from aiida_pace.data.active_set import AceActiveSetData
+    from aiida_pace.data.potential import AcePotentialData
+
+    ours = (AcePotentialData.FILENAME, AcePotentialData.FILENAME_YACE, AceActiveSetData.FILENAME)
+    for name in ours:
+        if name not in files and (folder / name).exists():
+            raise click.ClickException(
+                f'{folder / name} belongs to another potential, as this campaign has no such file: give another folder.'
+            )
+    try:
+        folder.mkdir(parents=True, exist_ok=True)
+        for name, content in files.items():
+            (folder / name).write_bytes(content)
+    except OSError as exception:
+        raise click.ClickException(
+            f'{folder} cannot be written ({exception.strerror}): give another folder.'
+        ) from exception
+
+
+def _lammps_lines(potential: AcePotentialData, active_set: AceActiveSetData | None) -> list[str]:
+    """Return the lines that choose the potential in LAMMPS built with ML-PACE."""
+    elements = ' '.join(potential.elements)
+    if potential.has_yace:
+        return ['pair_style pace', f'pair_coeff * * {potential.FILENAME_YACE} {elements}']
+    if active_set is not None:
+        return _graded_lines(potential, active_set)
+    return [f'make {potential.FILENAME_YACE} first: pace_yaml2yace {potential.FILENAME}']
+
+
+def _graded_lines(potential: AcePotentialData, active_set: AceActiveSetData) -> list[str]:
+    """Return the lines for LAMMPS that give the extrapolation grade too."""
+    files = f'{potential.FILENAME} {active_set.FILENAME}'
+    return ['pair_style pace/extrapolation', f'pair_coeff * * {files} {" ".join(potential.elements)}']
+
+
+def _readme(node: orm.WorkChainNode, potential: AcePotentialData, active_set: AceActiveSetData | None) -> str:
+    """Return what the next reader of the folder should know."""
+    from aiida_pace.cli.display import outcome
+    from aiida_pace.report.campaign import summarise_campaign
+
+    functions = ', '.join(f'{element} {count}' for element, count in potential.functions_per_element.items())
+    references = ', '.join(f'{element} {energy:.6f} eV' for element, energy in potential.reference_energies.items())
+    campaign = summarise_campaign(node)
+    fit = next((step for step in reversed(campaign.steps) if step.force_rmse is not None), None)
+    lines = [
+        f'# ACE potential for {", ".join(potential.elements)}',
+        '',
+        f'- Campaign {node.pk} of aiida-pace, UUID {node.uuid}: {outcome(campaign)}',
+        f'- Potential: UUID {potential.uuid}',
+        f'- Cutoff: {potential.cutoff:g} Å; basis functions: {functions}',
+        f'- Energies are relative to isolated atoms: {references}' if references else '- Energies are total energies',
+    ]
+    if fit is not None:
+        rmse = f'forces {fit.force_rmse:.0f} meV/Å, energies {fit.energy_rmse:.1f} meV/atom'
+        lines.append(f'- Trained in `{fit.name}`, on {fit.labels} labelled frames; RMSE on them: {rmse}')
+    lines += [
+        '',
+        'LAMMPS, built with ML-PACE; after the file names, one element per atom type, in the order of the types:',
+        '',
+        '```',
+        'units metal',
+        *_lammps_lines(potential, active_set),
+        '```',
+    ]
+    if active_set is not None and potential.has_yace:
+        lines += ['', 'With the extrapolation grade of every atom, slower:', '', '```', 'units metal']
+        lines += [*_graded_lines(potential, active_set), 'fix grade all pair 10 pace/extrapolation gamma 1', '```']
+    return '\n'.join([*lines, ''])

@@ -1,0 +1,1 @@
+"""What a campaign did: from its node to numbers."""

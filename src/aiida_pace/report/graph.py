@@ -1,0 +1,91 @@
+"""Cheap questions to the provenance graph around one campaign: rows of plain values, no nodes are loaded."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Sequence
+
+from aiida import orm
+from aiida.common.links import LinkType
+from aiida.orm.nodes.caching import NodeCaching
+
+__all__ = (
+    'ENDED',
+    'FAILED',
+    'OPEN',
+    'STATE',
+    'STATUS',
+    'cached_runs',
+    'called',
+    'inputs_of_called',
+    'outputs_of_called',
+)
+
+CALLS = [LinkType.CALL_CALC.value, LinkType.CALL_WORK.value]
+STATE, STATUS = 'attributes.process_state', 'attributes.exit_status'
+
+#: States of processes that came to their end.
+ENDED = ('finished', 'excepted', 'killed')
+
+#: Filters of processes that went wrong, and of those that have not come to an end.
+FAILED: dict[str, t.Any] = {'or': [{STATE: {'in': ['excepted', 'killed']}}, {STATUS: {'>': 0}}]}
+OPEN: dict[str, t.Any] = {STATE: {'!in': list(ENDED)}}
+
+Rows = list[list[t.Any]]
+
+
+def _calls(pk: int, depth: int, filters: dict[str, t.Any] | None = None) -> orm.QueryBuilder:
+    """Return a query for the processes ``depth`` calls below the process ``pk``, tagged ``process_1``, ..."""
+    query = orm.QueryBuilder().append(orm.ProcessNode, filters={'id': pk}, tag='process_0')
+    for level in range(1, depth + 1):
+        query.append(
+            orm.ProcessNode,
+            with_incoming=f'process_{level - 1}',
+            tag=f'process_{level}',
+            edge_tag=f'call_{level}',
+            edge_filters={'type': {'in': CALLS}},
+            filters=filters if level == depth else None,
+        )
+    return query
+
+
+def called(pk: int, depth: int, filters: dict[str, t.Any] | None, project: Sequence[str]) -> Rows:
+    """Return one row per process ``depth`` calls below ``pk``: the labels of those calls, then what is projected."""
+    query = _calls(pk, depth, filters)
+    columns = [(f'call_{level}', 'label') for level in range(1, depth + 1)]
+    query.order_by({f'process_{depth}': 'id'})
+    return _rows(query, columns + [(f'process_{depth}', name) for name in project])
+
+
+def outputs_of_called(pk: int, depth: int, label: str, project: str) -> Rows:
+    """Return, per process ``depth`` calls below ``pk`` with an output ``label``: its key and what is projected."""
+    query = _calls(pk, depth)
+    links = [LinkType.CREATE.value, LinkType.RETURN.value]
+    edge_filters = {'label': label, 'type': {'in': links}}
+    query.append(orm.Data, with_incoming=f'process_{depth}', edge_filters=edge_filters, tag='data')
+    return _rows(query, [(f'process_{depth}', 'id'), ('data', project)])
+
+
+def inputs_of_called(pk: int, depth: int, label: str, project: str) -> Rows:
+    """Return, per input of a process ``depth`` calls below ``pk``: key of the process, label, and what is projected.
+
+    :param label: pattern, in SQL's ``LIKE``, of the labels of the inputs.
+    """
+    query = _calls(pk, depth)
+    links = [LinkType.INPUT_CALC.value, LinkType.INPUT_WORK.value]
+    edge_filters = {'label': {'like': label}, 'type': {'in': links}}
+    query.append(orm.Data, with_outgoing=f'process_{depth}', edge_tag='input', edge_filters=edge_filters, tag='data')
+    return _rows(query, [(f'process_{depth}', 'id'), ('input', 'label'), ('data', project)])
+
+
+def cached_runs(pk: int) -> Rows:
+    """Return step and run, by key, of every calculation four calls below ``pk`` that came from the cache."""
+    query = _calls(pk, 4, {'extras': {'has_key': NodeCaching.CACHED_FROM_KEY}})
+    return _rows(query, [('process_1', 'id'), ('process_3', 'id')])
+
+
+def _rows(query: orm.QueryBuilder, columns: Sequence[tuple[str, str]]) -> Rows:
+    """Return the answer as rows of ``columns``, each a tag and a field: the builder has an order of its own."""
+    for tag in dict(columns):
+        query.add_projection(tag, [field for other, field in columns if other == tag])
+    return [[row[tag][field] for tag, field in columns] for row in query.dict()]

@@ -1,0 +1,197 @@
+"""Numbers of a campaign, from graphs built by hand."""
+
+from __future__ import annotations
+
+import pytest
+from aiida import orm
+
+from aiida_pace.report.campaign import Pause, StepSummary, summarise_campaign
+from aiida_pace.report.steps import Progress
+from tests.fixtures.campaigns import Campaign, dataset, end
+
+pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
+
+
+def test_just_submitted() -> None:
+    """A campaign that no daemon has touched has no numbers, and says what it waits for."""
+    summary = summarise_campaign(Campaign(given=4).node)
+    assert (summary.state, summary.phase, summary.cycle) == ('created', 'waiting for the daemon', 0)
+    assert (summary.max_cycles, summary.quiet_target, summary.labels) == (8, 2, 4)
+    assert (summary.steps, summary.progress, summary.faults) == ((), None, ())
+    assert not summary.is_ended
+
+
+def test_not_stored() -> None:
+    with pytest.raises(ValueError, match='not stored'):
+        summarise_campaign(orm.WorkChainNode())
+
+
+def test_converged(campaign: Campaign) -> None:
+    """Every column of every step, in the units of the table."""
+    summary = summarise_campaign(campaign.converge())
+    assert summary.is_ok
+    assert (summary.phase, summary.cycle, summary.quiet_rounds, summary.labels) == ('converged', 3, 2, 16)
+    assert (summary.cached, summary.core_seconds) == (3, 210.0)
+    assert summary.progress is None
+    initial, halted, *quiet = summary.steps
+    assert initial == StepSummary(
+        name='initial',
+        requested=12,
+        labelled=11,
+        failed=1,
+        cached=3,
+        force_rmse=pytest.approx(187.4),
+        energy_rmse=pytest.approx(12.3),
+        core_seconds=110.0,
+        labels=11,
+    )
+    assert halted == StepSummary(
+        name='cycle_01',
+        requested=5,
+        labelled=5,
+        failed=0,
+        walkers=2,
+        halted=1,
+        max_grade=187.4,
+        force_rmse=pytest.approx(91.5),
+        energy_rmse=pytest.approx(4.2),
+        core_seconds=100.0,
+        labels=16,
+    )
+    assert [(step.name, step.walkers, step.halted, step.max_grade) for step in quiet] == [
+        ('cycle_02', 2, 0, 1.9),
+        ('cycle_03', 2, 0, 1.4),
+    ]
+    assert [(step.requested, step.force_rmse, step.labels) for step in quiet] == [(None, None, 16)] * 2
+
+
+def test_the_numbers_are_those_of_one_campaign(campaign: Campaign) -> None:
+    """Two campaigns in one profile do not mix."""
+    first = summarise_campaign(campaign.converge())
+    other = Campaign(given=3)
+    other.labelled('initial', 2, cached=2)
+    assert summarise_campaign(campaign.node) == first
+    summary = summarise_campaign(other.node)
+    assert (summary.labels, summary.cached, summary.faults) == (5, 2, ())
+
+
+def test_labelling_runs(campaign: Campaign) -> None:
+    """While the lanes run, the runs that ended are counted; a failed one is named with its cause."""
+    campaign.enter('label')
+    _, (lane, other) = campaign.label('initial', frames=6)
+    campaign.run_dft(lane, 0)
+    campaign.run_dft(other, 1, cause='the SCF did not converge')
+    run = campaign.call(lane, 'frame_00002')
+    summary = summarise_campaign(campaign.node)
+    assert summary.progress == Progress('initial', 'label', done=2, failed=1, active=1, total=6)
+    (row,) = summary.steps
+    assert (row.requested, row.labelled, row.failed, row.core_seconds, row.labels) == (6, 1, 1, None, 0)
+    (fault,) = summary.faults
+    assert (fault.path, fault.message) == ('initial_label/lane_2/frame_00001', 'the SCF did not converge')
+
+    end(run)
+    assert summarise_campaign(campaign.node).progress == Progress('initial', 'label', done=3, failed=1, total=6)
+
+
+def test_exploration_runs(campaign: Campaign) -> None:
+    """Halts and the highest grade show while other walkers still run."""
+    campaign.labelled('initial', 3)
+    campaign.trained('initial', 0.1, 0.01)
+    campaign.enter('explore', cycle=1)
+    _, (lane, other) = campaign.explore('cycle_01', walkers=4)
+    campaign.run_walker(lane, 0, halted=True, grade=55.0)
+    campaign.run_walker(other, 1, halted=False, grade=4.0)
+    campaign.call(lane, 'walker_2', orm.CalcJobNode)
+    summary = summarise_campaign(campaign.node)
+    assert summary.progress == Progress('cycle_01', 'explore', done=2, active=1, total=4)
+    assert (summary.steps[-1].walkers, summary.steps[-1].halted, summary.steps[-1].max_grade) == (4, 1, 55.0)
+    assert summary.labels == 3
+
+
+def test_training_runs(campaign: Campaign) -> None:
+    """Of a training the running calculation is named; a fit that was cut short counts as a fault until it is mended."""
+    campaign.enter('train')
+    node = campaign.call(campaign.node, 'initial_train')
+    end(campaign.call(node, 'iteration_01', orm.CalcJobNode), 400, 'out of walltime')
+    second = campaign.call(node, 'iteration_02', orm.CalcJobNode)
+    summary = summarise_campaign(campaign.node)
+    assert summary.progress == Progress('initial', 'train', active=1, task='iteration_02')
+    assert [fault.message for fault in summary.faults] == ['out of walltime']
+
+    end(second)
+    end(node)
+    assert summarise_campaign(campaign.node).faults == ()
+
+
+def test_failed(campaign: Campaign) -> None:
+    """A process that excepted or was killed is a fault too, and the message of the campaign is kept."""
+    campaign.enter('label')
+    node, (lane, other) = campaign.label('initial', frames=2)
+    campaign.call(lane, 'frame_00000').set_process_state('killed')
+    lane.set_process_state('excepted')
+    lane.set_exception('KeyError: structures\n')
+    end(node, 410, '2 of 2 frames could not be labelled')
+    end(campaign.node, 410, 'labelling failed in `initial`')
+    summary = summarise_campaign(campaign.node)
+    assert summary.is_ended
+    assert not summary.is_ok
+    assert (summary.exit_status, summary.exit_message) == (410, 'labelling failed in `initial`')
+    assert [(fault.pk, fault.message) for fault in summary.faults] == [
+        (node.pk, '2 of 2 frames could not be labelled'),
+        (lane.pk, 'KeyError: structures'),
+        (lane.called[0].pk, 'killed'),
+    ]
+    assert other.pk not in [fault.pk for fault in summary.faults]
+
+
+def test_excepted(campaign: Campaign) -> None:
+    """Nothing runs in a campaign that died, though its children were left open."""
+    campaign.enter('label')
+    campaign.label('initial', frames=2)
+    campaign.node.set_process_state('excepted')
+    campaign.node.set_exception('RuntimeError: boom')
+    summary = summarise_campaign(campaign.node)
+    assert (summary.state, summary.exit_message, summary.progress) == ('excepted', 'RuntimeError: boom', None)
+
+
+def test_paused(campaign: Campaign) -> None:
+    """A calculation that AiiDA paused, four calls below the campaign, is found; one that ended since is not."""
+    campaign.enter('label')
+    _, (lane, _) = campaign.label('initial', frames=2)
+    run = campaign.call(lane, 'frame_00000')
+    job = campaign.call(run, 'iteration_01', orm.CalcJobNode)
+    job.pause()
+    job.set_process_status('Pausing after calculation job: transport task upload failed 5 times consecutively')
+    killed = campaign.call(run, 'iteration_02', orm.CalcJobNode)
+    killed.pause()
+    killed.set_process_state('killed')
+    assert summarise_campaign(campaign.node).pauses == (
+        Pause(
+            job.pk, 'CalcJobNode', 'Pausing after calculation job: transport task upload failed 5 times consecutively'
+        ),
+    )
+
+
+def test_a_frame_restarted_by_its_work_chain_counts_once(campaign: Campaign) -> None:
+    """Two cached calculations of one DFT run are one run."""
+    campaign.enter('label')
+    _, (lane, _) = campaign.label('initial', frames=2)
+    run = campaign.run_dft(lane, 0, cached=True)
+    campaign.call(run, 'iteration_02', orm.CalcJobNode).base.extras.set('_aiida_cached_from', 'x')
+    assert summarise_campaign(campaign.node).cached == 1
+
+
+def test_the_same_structure_may_start_two_walkers(campaign: Campaign) -> None:
+    campaign.enter('explore', cycle=1)
+    campaign.explore('cycle_01', walkers=3)
+    progress = summarise_campaign(campaign.node).progress
+    assert progress is not None
+    assert progress.total == 3
+
+
+def test_dataset_of_another_step_does_not_count(campaign: Campaign) -> None:
+    """Frames requested are those of the labelling, whatever else has a data set as input."""
+    campaign.enter('select', cycle=1)
+    campaign.call(campaign.node, 'cycle_01_select', dataset=dataset(7))
+    (row,) = summarise_campaign(campaign.node).steps
+    assert (row.name, row.requested, row.labels) == ('cycle_01', None, 0)
