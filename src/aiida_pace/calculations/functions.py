@@ -127,8 +127,8 @@ def make_candidate_pool(parameters: orm.Dict, seed: orm.Int, **walkers: AtomsDat
     for key in sorted(name for name in walkers if name.endswith('__extrapolative')):
         found = walkers[key].frames.replace(grade=None)
         halts = [atoms for atoms in found if atoms.info['origin'] == 'halt']
-        swarm = [candidate for halt in halts for candidate in rattle_swarm(halt, config.count, config.amplitude, rng)]
-        kept, causes = _guarded(Frames.concatenate([found, Frames.from_atoms(swarm, 'swarm/rattle')]))
+        swarms = [rattle_swarm(halt, config.count, config.amplitude, rng) for halt in halts]
+        kept, causes = _guarded(Frames.concatenate([found, *swarms]))
         rejects.update(causes)
         samples = walkers.get(key.replace('__extrapolative', '__samples'))
         if not len(kept) and samples is not None:

@@ -117,7 +117,7 @@ def input_script(config: MdConfig, elements: Sequence[str], seed: int) -> str:
     """Return the input of one walker, for LAMMPS with ML-PACE (after November 2023) and for ``pace-lmp``.
 
     The grade is looked at before the first step already, since ``fix halt`` looks only after ``grade_stride`` steps.
-    The halting frame is written once the run has ended, since no option of ``fix halt`` does that.
+    The halting frame has a dump of its own: the output of a step comes after ``fix halt`` and before the run ends.
 
     :param elements: symbols in the order of the atom types.
     :param seed: of the initial velocities.
@@ -141,9 +141,11 @@ def input_script(config: MdConfig, elements: Sequence[str], seed: int) -> str:
         'compute max_grade all reduce max f_pace_gamma',
         'variable max_grade equal c_max_grade',
         f'variable is_known equal "c_max_grade < {config.collect_grade!r}"',
-        f'variable is_halted equal "c_max_grade > {config.halt_grade!r}"',
+        f'variable is_calm equal "c_max_grade <= {config.halt_grade!r}"',
         f'dump collected all custom {config.collect_stride} {FILE_COLLECTED} {columns}',
         f'dump_modify collected {precise} skip v_is_known',
+        f'dump halt all custom {config.grade_stride} {FILE_HALT} {columns}',
+        f'dump_modify halt {precise} skip v_is_calm',
     ]
     if config.samples:
         lines += [
@@ -158,10 +160,9 @@ def input_script(config: MdConfig, elements: Sequence[str], seed: int) -> str:
         '',
         'run 0',
         f'variable steps equal {config.steps}',
-        'if "${is_halted} == 1" then "variable steps equal 0"',
+        'if "${is_calm} == 0" then "variable steps equal 0"',
         f'fix halt all halt {config.grade_stride} v_max_grade > {config.halt_grade!r} error soft',
         'run ${steps}',
-        f'if "${{is_halted}} == 1" then "write_dump all custom {FILE_HALT} {columns} modify {precise}"',
     ]
     return '\n'.join(lines) + '\n'
 

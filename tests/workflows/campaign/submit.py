@@ -1,0 +1,20 @@
+"""Submit the small silicon campaign to the daemon; print its PK."""
+
+from aiida.engine import submit
+
+from tests.fixtures.silicon import silicon_campaign
+
+CODES = {
+    name: f'{label}@localhost'
+    for name, label in {
+        'pw': 'pw',
+        'pacemaker': 'pace_fit_linear',
+        'pace_yaml2yace': 'pace_yaml2yace',
+        'pace_activeset': 'pace_activeset',
+        'pace_select': 'pace_select',
+        'pace_evaluate': 'pace_evaluate',
+        'lammps': 'lammps',
+    }.items()
+}
+
+print(submit(silicon_campaign(CODES)).pk)
