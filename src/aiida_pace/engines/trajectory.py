@@ -98,7 +98,9 @@ class TrajectoryModel:
             environment = self._environment(numbers, positions, cell, pbc)
             # Without projections the grades of an earlier step would be handed out again.
             calculator.compute(environment, compute_projections=grade)
-        except RuntimeError as exception:
+        except EvaluationError:
+            raise
+        except (RuntimeError, ValueError) as exception:
             raise EvaluationError(f'pyace refuses the structure: {exception}') from exception
         step = Step(
             energy=float(calculator.energy),
