@@ -1,0 +1,179 @@
+"""The loop: what it refuses, and two cycles of it with the real engines."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.engine import ProcessBuilder, run_get_node
+from aiida.plugins import DataFactory, GroupFactory, WorkflowFactory
+from ase.build import bulk
+
+from aiida_pace.frames import Frames
+from aiida_pace.workflows.active_learning import CAMPAIGN_EXTRA
+from aiida_pace.workflows.lane import called_as
+from tests.fixtures.dft import PSEUDOS
+from tests.fixtures.silicon import silicon_campaign
+
+ActiveLearningWorkChain = WorkflowFactory('pace.active_learning')
+AtomsDatasetData = DataFactory('pace.dataset')
+Campaign = Callable[..., ProcessBuilder]
+
+pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
+
+
+@pytest.fixture
+def campaign(pace_code: Callable[[str, str], orm.InstalledCode], tmp_path: Path) -> Campaign:
+    """Return a factory of builders of the small silicon campaign."""
+    family = GroupFactory('pseudo.family')
+    for symbol in ('Si', 'Al'):
+        (tmp_path / f'{symbol}.upf').write_bytes((PSEUDOS / f'{symbol}.pz-vbc.UPF').read_bytes())
+    family.create_from_folder(tmp_path, 'pz-vbc', pseudo_type=DataFactory('pseudo.upf'))
+    codes = {
+        'pw': pace_code('quantumespresso.pw', 'pw.x'),
+        'pacemaker': pace_code('pace.train', 'pace-fit-linear'),
+        'pace_yaml2yace': pace_code('pace.train', 'pace_yaml2yace'),
+        'pace_activeset': pace_code('pace.active_set', 'pace_activeset'),
+        'pace_select': pace_code('pace.select', 'pace_select'),
+        'pace_evaluate': pace_code('pace.evaluate', 'pace-evaluate'),
+        'lammps': pace_code('pace.lammps', 'pace-lmp'),
+    }
+    return lambda overrides=None: silicon_campaign(codes, overrides)
+
+
+@pytest.mark.engines
+@pytest.mark.slow
+def test_two_cycles(campaign: Campaign) -> None:
+    """Silicon from nothing: every phase leaves what it must, and the counts add up."""
+    results, node = run_get_node(campaign())
+
+    # Two cycles were not enough to be quiet twice: the potential is handed over all the same, with the reason.
+    assert node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_CONVERGENCE_NOT_REACHED.status
+    assert '`max_cycles` = 2' in node.exit_message
+    assert {'potential', 'active_set', 'training', 'datasets'} <= set(results)
+    assert results['active_set'].matches(results['potential'])
+    assert results['potential'].elements == ['Si']
+    assert results['potential'].reference_energies['Si'] < -90  # of the isolated atom, labelled by pw.x
+
+    # The tree tells the story.
+    labels = [link.link_label for link in node.base.links.get_outgoing().all() if link.link_label.startswith('cycle')]
+    assert {'cycle_01_explore', 'cycle_01_select', 'cycle_01_label', 'cycle_01_train', 'cycle_02_explore'} <= set(
+        labels
+    )
+    step = {label: called_as(node, label) for label in [*labels, 'initial_label', 'initial_train']}
+    assert called_as(node, 'initial_generate').outputs.result.count == 10
+
+    # Labels: as many as asked for, each from a DFT run of its own.
+    rounds = [label for label in step if label.endswith('_label')]
+    for label in rounds:
+        account = step[label].outputs.output_parameters
+        assert account['requested'] == account['labelled'] + account['failed'] == step[label].inputs.dataset.count
+        assert account['labelled'] == step[label].outputs.dataset.count
+    frames = [dataset.frames for dataset in results['datasets'].values()]
+    assert sorted(results['datasets']) == [
+        'initial',
+        *sorted(name.split('_label')[0] for name in rounds if 'cyc' in name),
+    ]
+    sources = [uuid for part in frames for uuid in part.label_uuid]
+    assert (
+        len(set(sources)) == len(sources) == sum(step[label].outputs.output_parameters['labelled'] for label in rounds)
+    )
+    assert all(isinstance(orm.load_node(str(uuid)), orm.TrajectoryData) for uuid in sources)
+
+    # The grade was seen, and it halted a walker.
+    summary = step['cycle_01_explore'].outputs.output_parameters
+    assert summary['halted']
+    assert summary['max_grade'] > 10
+    halted = step['cycle_01_explore'].outputs.extrapolative[summary['halted'][0]].frames
+    assert halted.origin[-1] == 'halt'
+    assert halted.max_grade()[-1] > 10
+
+    # What was learnt changed the potential, and the data it was trained on grew.
+    first, second = (step[label].outputs.potential for label in ('initial_train', 'cycle_01_train'))
+    assert first.digest != second.digest
+    assert set(step['cycle_01_train'].inputs.fit.datasets) == {'initial', 'cycle_01'}
+    # The second round walked with the new potential.
+    assert step['cycle_02_explore'].inputs.lammps.potential == second
+
+    assert node.base.extras.get(CAMPAIGN_EXTRA)['phase'] == 'not converged'
+
+
+def test_refuses_initial_set_smaller_than_the_basis(campaign: Campaign) -> None:
+    """Before the first DFT run: an active set could not be built."""
+    _, node = run_get_node(campaign({'train': {'fit': {'parameters': {'functions_per_element': 500}}}}))
+    assert node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_INITIAL_SET_TOO_SMALL.status
+    assert 'the basis 500 functions' in node.exit_message
+    assert not [child for child in node.called if isinstance(child, orm.WorkChainNode)]
+
+
+@pytest.mark.parametrize(
+    ('overrides', 'message'),
+    [
+        ({'train': {'fit': {'parameters': {'cutof': 5.0}}}}, 'unknown setting `cutof`'),
+        ({'train': {'fit': {'parameters': {'cutoff': 0.0}}}}, '`cutoff`.*greater than 0'),
+        ({'train': {'fit': {'parameters': {'reference_energies': {'Al': -2.0}}}}}, 'no reference energy for Si'),
+        ({'initial': {'parameters': {'isolated_atoms': False}}}, 'no reference energy for Si'),
+        ({'initial': {'elements': ['Xx']}}, 'give chemical symbols'),
+        ({'initial': {'elements': ['Al']}}, '`explore.structures` contain Si'),
+        ({'initial': {'count': 0}}, '`count` is 0: give at least 1'),
+        ({'initial': {'elements': ['Si', 'Ge']}}, 'Ge'),
+        ({'explore': {'lammps': {'parameters': {'steps': -1}}}}, '`steps`.*greater than or equal to 1'),
+        ({'select': {'swarm': {'amplitude': -1.0}}}, '`amplitude`.*greater than 0'),
+        ({'max_cycles': 0}, '`max_cycles` is 0: give at least 1'),
+    ],
+)
+def test_refuses_bad_settings(campaign: Campaign, overrides: dict[str, t.Any], message: str) -> None:
+    """Before anything runs, with a sentence that names the input."""
+    with pytest.raises(ValueError, match=message):
+        run_get_node(campaign(overrides))
+    assert not orm.QueryBuilder().append(orm.ProcessNode).count()
+
+
+def test_refuses_bad_inputs(campaign: Campaign) -> None:
+    def refused(builder: ProcessBuilder, message: str) -> None:
+        with pytest.raises(ValueError, match=message):
+            run_get_node(builder)
+
+    builder = campaign()
+    del builder.explore.lammps['code']
+    refused(builder, 'code')
+
+    builder = campaign()
+    builder.explore.structures = {}
+    refused(builder, '`explore.structures` is empty')
+
+    builder = campaign()
+    builder.explore.structures = {'alloy': orm.StructureData(ase=bulk('AlSi', 'zincblende', a=5.5))}
+    refused(builder, '`explore.structures` contain Al')
+
+    builder = campaign()
+    del builder.initial['elements']
+    refused(builder, 'neither `dataset` nor `initial.elements`')
+
+    builder = campaign()
+    builder.dataset = AtomsDatasetData(Frames.from_atoms([bulk('Si')]))
+    refused(builder, '`dataset` has no labels')
+
+    labelled = Frames.from_atoms([bulk('Si')]).replace(energy=np.array([-1.0]), forces=np.zeros((2, 3)))
+    builder.dataset = AtomsDatasetData(labelled)
+    refused(builder, 'no reference energy for Si')
+
+    assert not orm.QueryBuilder().append(orm.ProcessNode).count()
+
+
+def test_refuses_code_without_executable(campaign: Campaign, aiida_localhost: orm.Computer) -> None:
+    builder = campaign()
+    builder.explore.lammps.code = orm.InstalledCode(
+        label='nothing', computer=aiida_localhost, filepath_executable='/no/where/lmp'
+    )
+    with pytest.raises(ValueError, match='`explore.lammps.code`: code `nothing@.*` has no executable `/no/where/lmp`'):
+        run_get_node(builder)
+
+
+def test_builder_names_missing_codes() -> None:
+    with pytest.raises(ValueError, match=r"missing=\['lammps'"):
+        silicon_campaign({'pw': 'pw@localhost'})
