@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 import threading
 import time
 from collections.abc import Iterator
@@ -21,19 +22,28 @@ HEARTBEAT = 60.0
 
 def daemon_fault() -> str | None:
     """Return what is wrong with the daemon of the profile, with the remedy, or None when it runs."""
-    from aiida.engine.daemon.client import DaemonException, get_daemon_client
+    from aiida.engine.daemon.client import get_daemon_client
 
     client = get_daemon_client()
     if client.profile.process_control_backend is None:
         return None  # without a broker there are no daemons: the campaign runs in the Python that started it
-    remedy = '`verdi daemon start` lets a submitted campaign go on'
-    if not client.is_daemon_running:
-        return f'The daemon is not running: {remedy}'
-    try:
-        client.get_status()
-    except DaemonException as exception:
-        return f'The daemon does not answer ({str(exception).rstrip(".")}): {remedy}'
+    pid = client.get_daemon_pid()
+    if pid is None:
+        return 'The daemon is not running: `verdi daemon start` lets a submitted campaign go on'
+    if not _is_alive(pid):
+        return 'The daemon was killed: `verdi daemon start` lets a submitted campaign go on'
     return None
+
+
+def _is_alive(pid: int) -> bool:
+    """Return whether there is a process ``pid``: one that was killed leaves its file behind."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:
+        return True
+    return True
 
 
 def _looks(node: orm.WorkChainNode, interval: float) -> Iterator[tuple[CampaignSummary, str | None]]:

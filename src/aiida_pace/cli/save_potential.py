@@ -6,9 +6,8 @@ import typing as t
 from pathlib import Path
 
 import click
-from aiida.cmdline.utils.decorators import with_dbenv
 
-from aiida_pace.cli.root import cmd_root, profile_option, verbose_option
+from aiida_pace.cli.root import cmd_root, profile_option, verbose_option, with_profile
 
 if t.TYPE_CHECKING:
     from aiida import orm
@@ -24,7 +23,7 @@ __all__ = ('cmd_save_potential',)
 @click.option('--campaign', metavar='PK', help='PK or UUID of the campaign.  [default: the newest one]')
 @verbose_option
 @profile_option
-@with_dbenv()
+@with_profile
 def cmd_save_potential(folder: Path, campaign: str | None, verbose: bool) -> None:
     """Write the potential of a campaign to FOLDER, with its active set and the lines that LAMMPS needs.
 

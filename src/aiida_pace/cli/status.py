@@ -5,9 +5,8 @@ from __future__ import annotations
 import typing as t
 
 import click
-from aiida.cmdline.utils.decorators import with_dbenv
 
-from aiida_pace.cli.root import cmd_root, profile_option, verbose_option
+from aiida_pace.cli.root import cmd_root, profile_option, verbose_option, with_profile
 
 if t.TYPE_CHECKING:
     from rich.console import Console
@@ -30,7 +29,7 @@ __all__ = ('cmd_status',)
 )
 @verbose_option
 @profile_option
-@with_dbenv()
+@with_profile
 def cmd_status(campaign: str | None, follow: bool, interval: float, verbose: bool) -> None:
     """Show where a campaign stands: cycle, phase, labels, halts, errors, cost.
 

@@ -43,6 +43,7 @@ class CampaignSummary:
     """A campaign in numbers.
 
     :param state: process state in AiiDA's words.
+    :param exit_message: why it ended, whatever AiiDA keeps of it.
     :param phase: what the campaign does, in its own words; the last one when it has ended.
     :param quiet_rounds: cycles in a row, up to now, in which every walker came to its end.
     :param quiet_target: as many of them are asked for.
@@ -107,7 +108,7 @@ def summarise_campaign(node: orm.WorkChainNode) -> CampaignSummary:
         pk=pk,
         state=state,
         exit_status=node.exit_status,
-        exit_message=node.exit_message or node.exception,
+        exit_message=node.exit_message or node.exception or (node.process_status if state == 'killed' else None),
         phase=stand.get('phase', 'waiting for the daemon'),
         cycle=stand.get('cycle', 0),
         max_cycles=numbers.get('max_cycles'),

@@ -1,0 +1,119 @@
+"""`aiida-pace save-potential`, with recorded potentials."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+from click.testing import CliRunner, Result
+
+from aiida_pace.cli import cmd_root
+from aiida_pace.data.active_set import AceActiveSetData
+from aiida_pace.data.potential import AcePotentialData
+from tests.fixtures.campaigns import Campaign, end
+from tests.fixtures.nodes import BBASIS, recorded_active_set, recorded_potential
+
+pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
+
+YACE = (BBASIS / 'silicon.yace').read_bytes()
+
+
+def save(folder: Path, *arguments: str) -> Result:
+    return CliRunner().invoke(cmd_root, ['save-potential', str(folder), *arguments], catch_exceptions=False)
+
+
+@pytest.fixture
+def potential() -> AcePotentialData:
+    return recorded_potential(yace=YACE, reference_energies={'Si': -103.25}).store()
+
+
+@pytest.fixture
+def active_set(potential: AcePotentialData) -> AceActiveSetData:
+    return recorded_active_set(potential).store()
+
+
+def test_files(campaign: Campaign, potential: AcePotentialData, active_set: AceActiveSetData, tmp_path: Path) -> None:
+    """The files are those of the nodes, byte by byte, and the reader gets the lines for LAMMPS."""
+    campaign.converge(potential=potential, active_set=active_set)
+    folder = tmp_path / 'a' / 'potential'
+    result = save(folder)
+    assert result.exit_code == 0
+    assert (folder / 'potential.yaml').read_bytes() == potential.get_yaml()
+    assert (folder / 'potential.yace').read_bytes() == YACE
+    assert (folder / 'active_set.asi').read_bytes() == active_set.get_asi()
+    for text in (result.output, (folder / 'README.md').read_text()):
+        assert 'pair_style pace\n' in text
+        assert 'pair_coeff * * potential.yace Si' in text
+    readme = (folder / 'README.md').read_text()
+    assert 'pair_coeff * * potential.yaml active_set.asi Si' in readme
+    assert 'Si -103.250000 eV' in readme
+    assert 'on 16 labelled frames; RMSE on them: forces 92 meV/Å, energies 4.2 meV/atom' in readme
+    assert potential.uuid in readme
+    assert str(folder) in result.output
+
+
+def test_again(campaign: Campaign, potential: AcePotentialData, tmp_path: Path) -> None:
+    """A second call, after another campaign, replaces the files."""
+    campaign.converge(potential=potential)
+    assert save(tmp_path).exit_code == 0
+    newer = recorded_potential('silicon', reference_energies={'Si': -1.0}, yace=YACE).store()
+    Campaign().converge(potential=newer)
+    assert save(tmp_path).exit_code == 0
+    assert newer.uuid in (tmp_path / 'README.md').read_text()
+    assert save(tmp_path, '--campaign', str(campaign.node.pk)).exit_code == 0
+    assert potential.uuid in (tmp_path / 'README.md').read_text()
+
+
+def test_never_beside_files_of_another_potential(
+    campaign: Campaign, potential: AcePotentialData, tmp_path: Path
+) -> None:
+    """An old yace beside a new yaml would be taken for its twin."""
+    campaign.converge(potential=potential)
+    assert save(tmp_path).exit_code == 0
+    Campaign().converge(potential=recorded_potential('silicon_carbide').store())
+    result = save(tmp_path)
+    assert result.exit_code == 1
+    assert 'potential.yace belongs to another potential' in result.output
+    assert (tmp_path / 'potential.yaml').read_bytes() == potential.get_yaml()
+
+
+def test_without_yace(campaign: Campaign, tmp_path: Path) -> None:
+    """LAMMPS then reads the yaml, with the active set; elements in the order of the potential."""
+    potential = recorded_potential('silicon_carbide').store()
+    campaign.converge(potential=potential, active_set=recorded_active_set(potential).store())
+    result = save(tmp_path)
+    assert 'pair_coeff * * potential.yaml active_set.asi C Si' in result.output
+    assert sorted(path.name for path in tmp_path.iterdir()) == ['README.md', 'active_set.asi', 'potential.yaml']
+
+
+def test_of_a_campaign_that_died(
+    campaign: Campaign, potential: AcePotentialData, active_set: AceActiveSetData, tmp_path: Path
+) -> None:
+    """What it trained last is saved, though the campaign never handed it over; of a failed training nothing is."""
+    campaign.labelled('initial', 3)
+    campaign.trained('initial', 0.2, 0.02, potential=recorded_potential().store())
+    campaign.trained('cycle_01', 0.1, 0.01, potential=potential, active_set=active_set)
+    end(campaign.trained('cycle_02', 0.1, 0.01, potential=recorded_potential().store()), 410, 'no active set')
+    campaign.node.set_process_state('excepted')
+    result = save(tmp_path)
+    assert result.exit_code == 0
+    assert 'has not converged' in result.output
+    assert potential.uuid in (tmp_path / 'README.md').read_text()
+    assert (tmp_path / 'active_set.asi').exists()
+
+
+def test_nothing_to_save(campaign: Campaign, tmp_path: Path) -> None:
+    campaign.enter('label')
+    result = save(tmp_path / 'folder')
+    assert result.exit_code == 1
+    assert 'has no potential: wait for its first training' in result.output
+    assert not (tmp_path / 'folder').exists()
+
+
+def test_folder_that_cannot_be_made(campaign: Campaign, potential: AcePotentialData, tmp_path: Path) -> None:
+    campaign.converge(potential=potential)
+    (tmp_path / 'file').write_text('in the way')
+    result = save(tmp_path / 'file' / 'folder')
+    assert result.exit_code == 1
+    assert 'give another folder' in result.output
+    assert (tmp_path / 'file').read_text() == 'in the way'
