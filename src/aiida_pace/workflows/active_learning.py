@@ -228,7 +228,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         self.ctx.datasets = AttributeDict({'given': self.inputs.dataset} if 'dataset' in self.inputs else {})
 
     @property
-    def step(self) -> str:
+    def cycle_label(self) -> str:
         """Where the campaign stands, as the first part of link labels."""
         return f'cycle_{self.ctx.cycle:02d}' if self.ctx.cycle else 'initial'
 
@@ -258,13 +258,13 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         self._enter('label', frames=self.ctx.candidates.count)
         inputs = AttributeDict(self.exposed_inputs(LabelWorkChain, 'label'))
         inputs.dataset = self.ctx.candidates
-        return ToContext(labels=self.submit_once(LabelWorkChain, f'{self.step}_label', inputs))
+        return ToContext(labels=self.submit_once(LabelWorkChain, f'{self.cycle_label}_label', inputs))
 
     def inspect_labels(self) -> ExitCode | None:
         """Take the new labels; stop when labelling failed."""
         labels = self.ctx.labels
         if 'dataset' in labels.outputs:
-            self.ctx.datasets[self.step] = labels.outputs.dataset
+            self.ctx.datasets[self.cycle_label] = labels.outputs.dataset
         if not labels.is_finished_ok:
             return self._stop(self.exit_codes.ERROR_LABELS_FAILED, labels)
         return None
@@ -276,7 +276,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         inputs.fit = AttributeDict(inputs.fit) | {'datasets': dict(self.ctx.datasets)}
         if self.ctx.potential is not None:
             inputs.fit.potential = self.ctx.potential
-        return ToContext(training_process=self.submit_once(TrainBaseWorkChain, f'{self.step}_train', inputs))
+        return ToContext(training_process=self.submit_once(TrainBaseWorkChain, f'{self.cycle_label}_train', inputs))
 
     def inspect_training(self) -> ExitCode | None:
         """Take the new potential; stop when there is none."""
@@ -287,7 +287,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         self.ctx.active_set = training.outputs.active_set
         self.ctx.training = training.outputs.output_parameters
         self.report(
-            f'{self.step}: force RMSE {1000 * self.ctx.training["rmse_f_comp"]:.0f} meV/Å, '
+            f'{self.cycle_label}: force RMSE {1000 * self.ctx.training["rmse_f_comp"]:.0f} meV/Å, '
             f'energy RMSE {1000 * self.ctx.training["rmse_epa"]:.1f} meV/atom on the training set'
         )
         return None
@@ -303,7 +303,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         inputs = AttributeDict(self.exposed_inputs(ExploreWorkChain, 'explore'))
         inputs.lammps = AttributeDict(inputs.lammps) | self._potential()
         inputs.seed = self._cycle_seed()
-        return ToContext(exploration=self.submit_once(ExploreWorkChain, f'{self.step}_explore', inputs))
+        return ToContext(exploration=self.submit_once(ExploreWorkChain, f'{self.cycle_label}_explore', inputs))
 
     def inspect_exploration(self) -> ExitCode | None:
         """Count the halts; a round is quiet when every walker came to its end."""
@@ -315,7 +315,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         quiet = len(summary['completed']) == len(self.inputs.explore.structures)
         self.ctx.quiet_rounds = self.ctx.quiet_rounds + 1 if quiet else 0
         self.report(
-            f'{self.step}: {len(self.ctx.halts)} walkers halted, highest extrapolation grade '
+            f'{self.cycle_label}: {len(self.ctx.halts)} walkers halted, highest extrapolation grade '
             f'{summary["max_grade"]:.1f}; {self.ctx.quiet_rounds} quiet rounds'
         )
         return None
@@ -332,7 +332,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         inputs.extrapolative = dict(outputs.extrapolative)
         inputs.samples = {name: frames for name, frames in outputs.get('samples', {}).items() if name in self.ctx.halts}
         inputs.seed = self._cycle_seed()
-        return ToContext(selection=self.submit_once(CandidatesWorkChain, f'{self.step}_select', inputs))
+        return ToContext(selection=self.submit_once(CandidatesWorkChain, f'{self.cycle_label}_select', inputs))
 
     def inspect_selection(self) -> ExitCode | None:
         """Take the candidates."""
@@ -367,7 +367,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         state = {'cycle': self.ctx.cycle, 'phase': phase, 'labels': labels, 'quiet_rounds': self.ctx.quiet_rounds}
         self.node.base.extras.set(CAMPAIGN_EXTRA, state | numbers)
         details = ', '.join(f'{number} {name}' for name, number in numbers.items())
-        self.report(f'{self.step}: {phase}' + (f' ({details})' if details else ''))
+        self.report(f'{self.cycle_label}: {phase}' + (f' ({details})' if details else ''))
 
     def _attach(self) -> None:
         """Attach all outputs there are; also a campaign that fails hands over what it has."""
@@ -382,7 +382,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         self._attach()
         self._enter('failed')
         cause = child.exit_message or f'{child.process_label}<{child.pk}> is {child.process_state.value}'
-        return exit_code.format(step=self.step, cause=cause)
+        return exit_code.format(step=self.cycle_label, cause=cause)
 
 
 def validate_labelled(node: t.Any, _: t.Any) -> str | None:

@@ -53,15 +53,20 @@ class TrainBaseWorkChain(BaseRestartWorkChain):
         super().setup()
         self.ctx.inputs = AttributeDict(self.exposed_inputs(PaceTrainCalculation, 'fit'))
 
-    @process_handler(priority=500)
-    def continue_from_interim(self, calculation: orm.CalcJobNode) -> ProcessHandlerReport | None:
+    @process_handler(exit_codes=PaceTrainCalculation.exit_codes.ERROR_FIT_INTERRUPTED)
+    def continue_from_interim(self, calculation: orm.CalcJobNode) -> ProcessHandlerReport:
         """Continue an interrupted fit from the last potential it wrote."""
-        if calculation.is_finished_ok or 'potential' not in calculation.outputs:
-            return None
         self.ctx.inputs.potential = calculation.outputs.potential
+        self.report(f'training<{calculation.pk}>: {calculation.exit_message}')
         if self.ctx.iteration >= self.inputs.max_iterations.value:
             self.results()  # out of tries: the interim potential is handed over all the same
-        self.report(f'training<{calculation.pk}> was cut short: {calculation.exit_message} Continuing from its interim')
+        return ProcessHandlerReport(do_break=True)
+
+    @process_handler(exit_codes=PaceTrainCalculation.exit_codes.ERROR_YACE_MISSING)
+    def accept_without_yace(self, calculation: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Go on with a potential that was fitted but not converted: only production runs need the other format."""
+        self.report(f'training<{calculation.pk}>: {calculation.exit_message}')
+        self.ctx.is_finished = True
         return ProcessHandlerReport(do_break=True)
 
     def run_active_set(self) -> ToContext:
