@@ -5,6 +5,7 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
+from aiida.manage.caching import enable_caching
 from aiida.plugins import CalculationFactory
 from ase import Atoms
 from ase.build import bulk
@@ -68,6 +69,25 @@ def test_evaluation_of_labelled_frames(
 
 @pytest.mark.engines
 @pytest.mark.usefixtures('aiida_profile_clean')
+def test_same_frames_are_not_evaluated_twice(pace_code: PaceCode, silicon: AcePotentialData) -> None:
+    code = pace_code('pace.evaluate', 'pace-evaluate')
+    nodes, energies = [], []
+    for images in ([bulk('Si')], [bulk('Si')], [bulk('Si', a=5.5)]):
+        with enable_caching(identifier='aiida.calculations:pace.evaluate'):
+            outputs, node = run_get_node(
+                PaceEvaluateCalculation,
+                code=code,
+                dataset=AtomsDatasetData(Frames.from_atoms(images)),
+                potential=AcePotentialData(silicon.get_yaml()),
+            )
+        nodes.append(node)
+        energies.append(outputs['evaluation'].get_array('energy')[0])
+    assert [node.base.caching.is_created_from_cache for node in nodes] == [False, True, False]
+    assert energies[0] == energies[1] != energies[2]
+
+
+@pytest.mark.engines
+@pytest.mark.usefixtures('aiida_profile_clean')
 def test_frame_that_the_engine_refuses(pace_code: PaceCode, silicon: AcePotentialData) -> None:
     clash = Atoms('Si2', positions=np.zeros((2, 3)))
     inputs = {
@@ -78,6 +98,7 @@ def test_frame_that_the_engine_refuses(pace_code: PaceCode, silicon: AcePotentia
     outputs, node = run_get_node(PaceEvaluateCalculation, **inputs)
     assert node.exit_status == PaceEvaluateCalculation.exit_codes.ERROR_FRAMES_REFUSED.status
     assert 'frame 1: pyace refuses' in node.exit_message
+    assert not node.base.caching.is_valid_cache
     assert 'evaluation' not in outputs
 
 
