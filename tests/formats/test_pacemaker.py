@@ -15,10 +15,12 @@ import pytest
 import yaml
 from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
+from ase.neighborlist import neighbor_list
 
 from aiida_pace.config import TrainingConfig
 from aiida_pace.formats.pacemaker import (
     METRICS_COLUMNS,
+    accepted_cells,
     last_exception,
     parse_log,
     parse_metrics,
@@ -140,6 +142,50 @@ class TestWriteDataframe:
         start = time.perf_counter()
         write_dataframe(frames, tmp_path / 'df.pckl.gzip')
         assert time.perf_counter() - start < 3
+
+
+class TestAcceptedCells:
+    CELL = np.array([[4.0, 0, 0], [0.5, 5.0, 0], [0.2, -0.3, 6.0]])
+
+    @staticmethod
+    def distances(cell: np.ndarray, pbc: bool | list[bool]) -> np.ndarray:
+        atoms = Atoms('Si2', [[0.3, 0.2, 0.1], [1.9, 1.2, 9.4]], cell=cell, pbc=pbc)
+        return np.sort(neighbor_list('d', atoms, 8.0))
+
+    @pytest.mark.parametrize(
+        'cell',
+        [
+            CELL,
+            CELL[[1, 0, 2]],
+            CELL @ np.diag([1, -1, 1]),
+            np.array([[1, 60, 0], [0, 1, 0], [0, 0, 1]]) @ CELL,
+        ],
+        ids=['as it is', 'left-handed', 'mirrored', 'skewed'],
+    )
+    def test_the_lattice_stays(self, cell: np.ndarray) -> None:
+        frames = Frames.from_atoms([Atoms('Si', cell=cell, pbc=True)])
+        cells, pbc = accepted_cells(frames)
+        assert pbc.tolist() == [True]
+        assert np.linalg.det(cells[0]) > 0
+        np.testing.assert_allclose(self.distances(cells[0], True), self.distances(cell, True))
+        lengths = np.linalg.norm(cells[0], axis=1)
+        assert np.linalg.det(cells[0]) > 0.5 * np.prod(lengths)
+
+    @pytest.mark.parametrize('pbc', [[True, True, False], [False, True, False], [True, False, True]])
+    def test_a_missing_period_becomes_empty_space(self, pbc: list[bool]) -> None:
+        atoms = Atoms('Si2', [[0.3, 0.2, 0.1], [1.9, 1.2, 9.4]], cell=self.CELL, pbc=pbc)
+        cells, periodic = accepted_cells(Frames.from_atoms([atoms]))
+        assert periodic.tolist() == [True]
+        np.testing.assert_allclose(self.distances(cells[0], True), self.distances(self.CELL, pbc))
+
+    def test_most_cells_are_left_alone(self) -> None:
+        frames = Frames.from_atoms([Atoms('Si', cell=self.CELL, pbc=True)])
+        assert np.array_equal(accepted_cells(frames)[0], frames.cells)
+
+    def test_a_molecule_gets_a_cell_though_it_has_none(self) -> None:
+        cells, periodic = accepted_cells(Frames.from_atoms([Atoms('Si')]))
+        assert periodic.tolist() == [False]
+        assert np.linalg.det(cells[0]) > 0
 
 
 class TestParseMetrics:

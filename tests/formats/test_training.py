@@ -130,7 +130,3 @@ class TestRefusals:
     def test_isolated_atoms_alone(self) -> None:
         with pytest.raises(TrainingSetError, match='nothing but isolated atoms'):
             training_set(frames(SI), UNIFORM)
-
-    def test_mixed_periodicity(self) -> None:
-        with pytest.raises(TrainingSetError, match='frame 1 is periodic in some directions only'):
-            training_set(frames(SI, frame('Si2', -205.0, pbc=(True, True, False))), UNIFORM)

@@ -12,6 +12,7 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
+from ase.geometry import complete_cell, minkowski_reduce
 
 from aiida_pace.frames import FloatArray, Frames
 
@@ -21,9 +22,11 @@ if t.TYPE_CHECKING:
 __all__ = (
     'METRICS_COLUMNS',
     'FitLog',
+    'accepted_cells',
     'last_exception',
     'parse_log',
     'parse_metrics',
+    'without_repulsion',
     'write_dataframe',
     'write_input',
 )
@@ -63,11 +66,30 @@ SHAPES = {
 }
 
 EMBEDDINGS = {
-    'linear': {'npot': 'FinnisSinclair', 'fs_parameters': [1, 1], 'ndensity': 1},
+    'linear': {'npot': 'FinnisSinclairShiftedScaled', 'fs_parameters': [1, 1], 'ndensity': 1},
     'finnis_sinclair': {'npot': 'FinnisSinclairShiftedScaled', 'fs_parameters': [1, 1, 1, 0.5], 'ndensity': 2},
 }
 
+#: Empty space along a missing period, in Å: more than any cutoff.
+VACUUM = 25.0
+
+#: Volume over product of the edges below which a cell is replaced by the compact one of its lattice.
+MIN_ORTHOGONALITY = 0.1
+
+#: Lines of a B-basis file that hold the repulsion of short distances, and what they are without one.
+REPULSION = {
+    'rho_core_cut': '100000',
+    'drho_core_cut': '250',
+    'r_in': '0',
+    'delta_in': '0',
+    'inner_cutoff_type': 'distance',
+    'core-repulsion': '[0, 0]',
+}
+REPULSION_LINE = re.compile(rf'^( +)({"|".join(REPULSION)}): .*$', re.MULTILINE)
+FINISHED_CYCLES_LINE = re.compile(r'^ +_fit_cycles: .*\n', re.MULTILINE)
+
 TIMESTAMP = re.compile(r'^(\d{4})[-/](\d\d)[-/](\d\d) (\d\d):(\d\d):(\d\d)', re.MULTILINE)
+REFUSAL = re.compile(r'^[\w-]+: error: (.*)$', re.MULTILINE)
 RESULT = re.compile(r'Optimization result\(success=(\w+), status=\S+, message=(.*), nfev=(\d+), njev=\S+\)')
 MAX_ITERATIONS = re.compile('maximum number of iterations|iterations reached limit', re.IGNORECASE)
 
@@ -134,21 +156,33 @@ def write_input(
     return yaml.safe_dump(settings, sort_keys=False, default_flow_style=None, width=120)
 
 
+def without_repulsion(potential: str) -> str:
+    """Return a B-basis file as it was before pacemaker gave it the repulsion of short distances: a fit starts there.
+
+    The repulsion begins at the shortest distance in the data it was made for. A fit to data with shorter ones could
+    not learn them, and ``tensorpot`` takes another formula than the evaluators for it. A note of pacemaker that the fit
+    is finished, which keeps it from fitting once more, goes too.
+    """
+    plain = REPULSION_LINE.sub(lambda match: f'{match[1]}{match[2]}: {REPULSION[match[2]]}', potential)
+    return FINISHED_CYCLES_LINE.sub('', plain)
+
+
 def write_dataframe(frames: Frames, target: str | Path | t.BinaryIO) -> None:
     """Write ``frames`` as pacemaker's gzipped pickle of a pandas data frame, readable by pandas 2 and 3.
 
     Columns: ``ase_atoms``, ``name`` (``frame_<index>``) and, of labelled frames, ``energy`` (eV), ``forces`` (eV/Å),
     ``w_energy`` (`Frames.weight`) and ``w_forces`` (`Frames.force_weight`); pacemaker uses the weights only when both
-    are there, and makes the sum of each kind 1.
+    are there, and makes the sum of each kind 1. The cells are those of `accepted_cells`.
     """
     import pandas as pd
 
+    cells, pbc = accepted_cells(frames)
     parts = [frames.atoms_slice(index) for index in range(len(frames))]
     columns: dict[str, t.Any] = {
         'ase_atoms': _objects(
             [
-                Atoms(numbers=frames.numbers[part], positions=frames.positions[part], cell=cell, pbc=pbc)
-                for part, cell, pbc in zip(parts, frames.cells, frames.pbc, strict=True)
+                Atoms(numbers=frames.numbers[part], positions=frames.positions[part], cell=cell, pbc=is_periodic)
+                for part, cell, is_periodic in zip(parts, cells, pbc, strict=True)
             ]
         ),
         # Names that start with `augmented` would lose nearly all of their weight in pacemaker: never an origin here.
@@ -166,6 +200,30 @@ def write_dataframe(frames: Frames, target: str | Path | t.BinaryIO) -> None:
     dataframe.columns = pd.Index(list(columns), dtype=object)
     # The lowest compression: digits of coordinates hardly compress, and a higher level takes several times as long.
     dataframe.to_pickle(target, protocol=4, compression={'method': 'gzip', 'compresslevel': 1, 'mtime': 1})
+
+
+def accepted_cells(frames: Frames) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
+    """Return cells and periodic directions in which pyace finds for each atom the neighbours it has in ``frames``.
+
+    pyace refuses left-handed cells (``Extreme shape of unit cell``), extremely skewed ones (``Matrix inversion is
+    wrong``) and those periodic in one or two directions. They are replaced by another cell of the same lattice, a
+    missing period by empty space; positions stay as they are. Frames without periods get a cell of 1 Å, not used.
+
+    :return: cells (n, 3, 3) in Å and whether each frame is periodic (n,).
+    """
+    cells = frames.cells.copy()
+    cells[~frames.pbc.any(axis=1)] = np.eye(3)
+    for index in np.flatnonzero(frames.pbc.any(axis=1) & ~frames.pbc.all(axis=1)).tolist():
+        missing = ~frames.pbc[index]
+        cells[index, missing] = 0
+        cells[index] = complete_cell(cells[index])
+        extents = np.ptp(frames.positions[frames.atoms_slice(index)] @ cells[index, missing].T, axis=0)
+        cells[index, missing] *= (extents + VACUUM)[:, None]
+    volumes = np.abs(np.linalg.det(cells))
+    for index in np.flatnonzero(volumes < MIN_ORTHOGONALITY * np.prod(np.linalg.norm(cells, axis=2), axis=1)):
+        cells[index] = minkowski_reduce(cells[index])[0]
+    cells[np.linalg.det(cells) < 0] *= -1
+    return cells, np.asarray(frames.pbc.any(axis=1))
 
 
 def parse_metrics(text: str) -> dict[str, FloatArray]:
@@ -202,7 +260,7 @@ class FitLog:
 
 def parse_log(text: str) -> FitLog:
     """Return what ``log.txt`` says of the last fit in it: pacemaker appends to the log of an earlier run."""
-    text = text[max(text.rfind('Start pacemaker'), 0) :]
+    text = text[max(text.rfind('I - Start pace'), 0) :]
     times = [datetime(*map(int, match.groups())) for match in TIMESTAMP.finditer(text)]  # type: ignore[arg-type]
     results = RESULT.findall(text)
     success, message, evaluations = results[-1] if results else ('False', '', '0')
@@ -216,10 +274,11 @@ def parse_log(text: str) -> FitLog:
 
 
 def last_exception(text: str) -> str | None:
-    """Return the line that names the last Python exception in the output of an engine, or None."""
+    """Return what an engine failed with, or None: its last Python exception, or what its command line refused."""
     _, found, trace = text.rpartition('Traceback (most recent call last)')
     if not found:
-        return None
+        refusals = REFUSAL.findall(text)
+        return refusals[-1] if refusals else None
     lines = [line for line in trace.splitlines()[1:] if line.strip()]
     return next((line.strip() for line in lines if not line.startswith(' ')), 'a Python exception without a message')
 

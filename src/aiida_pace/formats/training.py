@@ -15,7 +15,7 @@ from aiida_pace.frames import FloatArray, Frames
 if t.TYPE_CHECKING:
     from aiida_pace.config import TrainingConfig
 
-__all__ = ('TrainingSet', 'TrainingSetError', 'isolated_atom_energies', 'mixed_periodicity', 'training_set')
+__all__ = ('TrainingSet', 'TrainingSetError', 'isolated_atom_energies', 'training_set')
 
 #: Isolated atoms of one element whose energies differ by more than this, in eV, are not the same reference.
 ENERGY_TOLERANCE = 1e-3
@@ -46,16 +46,11 @@ def training_set(
 
     :param frames: labelled frames, isolated atoms among them or not.
     :param known_energies: reference energies in eV of the potential that the fit continues from.
-    :raises TrainingSetError: when the frames have no labels, no weight, no reference energies, or mixed periodicity.
+    :raises TrainingSetError: when the frames have no labels, no weight, or no reference energies.
     """
     if frames.energy is None or frames.forces is None:
         raise TrainingSetError('the data sets hold no energies and forces: label them first')
     energies = _reference_energies(frames, config, known_energies or {})
-    mixed = mixed_periodicity(frames)
-    if len(mixed):
-        raise TrainingSetError(
-            f'frame {mixed[0]} is periodic in some directions only: make it periodic in all, with enough vacuum'
-        )
     extended = frames.take(np.flatnonzero(~_isolated(frames)))
     if len(extended) == 0:
         raise TrainingSetError('the data sets hold nothing but isolated atoms: add frames of several atoms')
@@ -86,11 +81,6 @@ def isolated_atom_energies(frames: Frames) -> dict[str, float]:
                 'give `reference_energies` in the parameters'
             )
     return energies
-
-
-def mixed_periodicity(frames: Frames) -> npt.NDArray[np.intp]:
-    """Return the indices of frames periodic in one or two directions, which pyace cannot evaluate."""
-    return np.flatnonzero(frames.pbc.any(axis=1) & ~frames.pbc.all(axis=1))
 
 
 def _isolated(frames: Frames) -> npt.NDArray[np.bool_]:

@@ -1,0 +1,247 @@
+"""`PaceTrainCalculation`: fit a potential to labelled frames."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+
+from aiida import orm
+from aiida.common.datastructures import CalcInfo, CodeInfo, CodeRunMode
+from aiida.common.folders import Folder
+from aiida.engine import CalcJob, CalcJobProcessSpec
+
+from aiida_pace.config import TrainingConfig, config_error
+from aiida_pace.data.dataset import AtomsDatasetData
+from aiida_pace.data.potential import AcePotentialData
+from aiida_pace.formats.pacemaker import without_repulsion, write_dataframe, write_input
+from aiida_pace.formats.training import TrainingSet, TrainingSetError, training_set
+from aiida_pace.frames import Frames
+
+__all__ = ('PaceTrainCalculation', 'chosen_training_set')
+
+
+class PaceTrainCalculation(CalcJob):
+    """Run ``pacemaker``, or ``pace-fit-linear`` in its place, and ``pace_yaml2yace`` after it."""
+
+    CACHE_VERSION = 1
+
+    FILENAME_INPUT = 'input.yaml'
+    FILENAME_DATASET = 'df.pckl.gzip'
+    FILENAME_TEST_DATASET = 'df_test.pckl.gzip'
+    FILENAME_INITIAL = 'initial_potential.yaml'
+    FILENAME_POTENTIAL = 'output_potential.yaml'
+    FILENAME_YACE = 'output_potential.yace'
+    FILENAME_INTERIM = 'interim_potential_0.yaml'
+    FILENAME_METRICS = 'metrics.txt'
+    FILENAME_TEST_METRICS = 'test_metrics.txt'
+    FILENAME_LOG = 'log.txt'
+    FILENAME_STDOUT = 'pacemaker.out'
+    FILENAME_STDOUT_YACE = 'pace_yaml2yace.out'
+
+    @classmethod
+    def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]
+        """Declare ports and exit codes."""
+        super().define(spec)
+        spec.input(
+            'yace_code',
+            valid_type=orm.AbstractCode,
+            required=False,
+            help='`pace_yaml2yace`, run after the fit: makes the file for `pair_style pace` of LAMMPS.',
+        )
+        spec.input_namespace(
+            'datasets',
+            valid_type=AtomsDatasetData,
+            dynamic=True,
+            help='Labelled frames, in any number of data sets: all of them are fitted together.',
+        )
+        spec.input(
+            'parameters',
+            valid_type=orm.Dict,
+            default=lambda: orm.Dict({}),  # type: ignore[no-untyped-call]
+            validator=cls.validate_parameters,
+            help='Settings of `aiida_pace.config.TrainingConfig`.',
+        )
+        spec.input(
+            'potential',
+            valid_type=AcePotentialData,
+            required=False,
+            help='Continue from this potential: it fixes the basis, and the fit starts from its coefficients.',
+        )
+        validate_calc_job = spec.inputs.validator
+
+        def validate(inputs: dict[str, t.Any], namespace: t.Any) -> str | None:
+            if 'datasets' in namespace and not inputs.get('datasets'):
+                return '`datasets` is empty: give at least one data set of labelled frames.'
+            return (validate_calc_job and validate_calc_job(inputs, namespace)) or cls.validate_inputs(inputs)
+
+        spec.inputs.validator = validate
+        spec.inputs['code'].required = True
+        options = t.cast(t.Any, spec.inputs)['metadata']['options']
+        options['parser_name'].default = 'pace.train'
+        options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+        options['withmpi'].default = False
+
+        spec.output('potential', valid_type=AcePotentialData, required=False, help='The fitted potential.')
+        spec.output(
+            'output_parameters',
+            valid_type=orm.Dict,
+            required=False,
+            help='Errors of the last iteration in eV and Å, named as in `metrics.txt` (`test_` before those of the '
+            'frames kept out), `rmse_epa_weighted` and `rmse_f_comp_weighted` with the weights of the fit, '
+            '`is_converged`, `iterations`, `evaluations`, `optimizer_message`, `functions_per_element`, '
+            '`frames_count`, `test_frames_count`, `wall_time_seconds`.',
+        )
+        spec.output(
+            'learning_curve',
+            valid_type=orm.ArrayData,
+            required=False,
+            help='Arrays `iteration`, `loss`, `rmse_epa` in eV/atom, `rmse_f_comp` in eV/Å, one number per iteration, '
+            'and the same after `test_` for the frames kept out.',
+        )
+        spec.default_output_node = 'output_parameters'
+
+        spec.exit_code(
+            300,
+            'ERROR_LOG_MISSING',
+            invalidates_cache=True,
+            message='the code wrote no `{filename}`, its last words: "{detail}"; check the code and its prepend text.',
+        )
+        spec.exit_code(
+            310,
+            'ERROR_FIT_FAILED',
+            invalidates_cache=True,
+            message='the fit stopped with: {detail}; see `{filename}`.',
+        )
+        spec.exit_code(
+            320,
+            'ERROR_POTENTIAL_UNUSABLE',
+            invalidates_cache=True,
+            message='`{filename}` cannot be used: {detail}; check the disk and the version of the code.',
+        )
+        spec.exit_code(
+            321,
+            'ERROR_METRICS_UNUSABLE',
+            invalidates_cache=True,
+            message='`{filename}` cannot be used: {detail}; check the labels and lower `kappa` or raise `l2`.',
+        )
+        spec.exit_code(
+            400,
+            'ERROR_FIT_INTERRUPTED',
+            message='the fit was cut short after {count} iterations: continue from the output `potential`, with more '
+            'time or memory.',
+        )
+        spec.exit_code(
+            410,
+            'ERROR_FIT_NOT_STARTED',
+            message='the fit was cut short before its first iteration, its last words: "{detail}"; give more time or '
+            'memory.',
+        )
+        spec.exit_code(
+            510,
+            'ERROR_YACE_MISSING',
+            message='the potential was fitted, but `{filename}` is missing or broken: see `{output}` and check '
+            '`yace_code`.',
+        )
+
+    @classmethod
+    def validate_parameters(cls, node: orm.Dict | None, port: t.Any) -> str | None:
+        """Refuse settings that `TrainingConfig` does not know or that are out of range."""
+        error = config_error(TrainingConfig, node.get_dict()) if node is not None else None  # type: ignore[no-untyped-call]
+        return f'`{port.name}`: {error}' if error else None
+
+    @classmethod
+    def validate_inputs(cls, inputs: dict[str, t.Any]) -> str | None:
+        """Refuse data sets that make no fit: without labels, weights, reference energies or known elements."""
+        datasets: Mapping[str, AtomsDatasetData] | None = inputs.get('datasets')
+        if not datasets or 'parameters' not in inputs:  # not exposed
+            return None
+        potential: AcePotentialData | None = inputs.get('potential')
+        for name, dataset in sorted(datasets.items()):
+            if not dataset.is_labelled:
+                return f'`datasets.{name}` holds no energies and forces: label its frames first, with `pace.label`.'
+            unknown = sorted(set(dataset.elements) - set(potential.elements)) if potential is not None else []
+            if potential is not None and unknown:
+                return (
+                    f'`datasets.{name}` holds {", ".join(unknown)}, `potential` is for '
+                    f'{", ".join(potential.elements)}: leave the potential out to fit a new one.'
+                )
+        try:
+            chosen_training_set(datasets, inputs['parameters'], potential)
+        except TrainingSetError as exception:
+            return f'`datasets`: {exception}.'
+        return None
+
+    def prepare_for_submission(self, folder: Folder) -> CalcInfo:
+        """Write input and data frames; say what to run and what to bring back."""
+        potential: AcePotentialData | None = self.inputs.get('potential')
+        config = _config(self.inputs.parameters)
+        chosen = chosen_training_set(self.inputs.datasets, self.inputs.parameters, potential)
+        self._write_frames(folder, self.FILENAME_DATASET, chosen.fit)
+        if chosen.watch is not None:
+            self._write_frames(folder, self.FILENAME_TEST_DATASET, chosen.watch)
+        text = write_input(
+            config,
+            potential.elements if potential is not None else chosen.fit.elements,
+            chosen.reference_energies,
+            dataset=self.FILENAME_DATASET,
+            test_dataset=None if chosen.watch is None else self.FILENAME_TEST_DATASET,
+        )
+        with folder.open(self.FILENAME_INPUT, 'w', encoding='utf-8') as handle:
+            handle.write(text)
+        if potential is not None:
+            yaml = potential.get_yaml().decode()
+            with folder.open(self.FILENAME_INITIAL, 'w', encoding='utf-8') as handle:
+                handle.write(without_repulsion(yaml) if config.repulsion else yaml)
+
+        calcinfo = CalcInfo()
+        calcinfo.codes_info = self._codes(potential is not None)
+        calcinfo.codes_run_mode = CodeRunMode.SERIAL
+        calcinfo.retrieve_list = [
+            self.FILENAME_LOG,
+            self.FILENAME_METRICS,
+            self.FILENAME_TEST_METRICS,
+            self.FILENAME_STDOUT,
+            self.FILENAME_STDOUT_YACE,
+        ]
+        # The potentials go to the repository once, as output node, not twice.
+        calcinfo.retrieve_temporary_list = [self.FILENAME_POTENTIAL, self.FILENAME_YACE, self.FILENAME_INTERIM]
+        return calcinfo
+
+    def _codes(self, is_continued: bool) -> list[CodeInfo]:
+        """Return what to run, one after the other."""
+        fit = CodeInfo()
+        fit.code_uuid = self.inputs.code.uuid
+        # Without --no-predict pacemaker evaluates all frames once more, for pictures that nobody looks at.
+        fit.cmdline_params = [self.FILENAME_INPUT, '--no-predict']
+        if is_continued:
+            fit.cmdline_params += ['--potential', self.FILENAME_INITIAL]
+        fit.stdout_name = self.FILENAME_STDOUT
+        fit.join_files = True
+        if 'yace_code' not in self.inputs:
+            return [fit]
+        convert = CodeInfo()
+        convert.code_uuid = self.inputs.yace_code.uuid
+        convert.cmdline_params = [self.FILENAME_POTENTIAL, '-o', self.FILENAME_YACE]
+        convert.stdout_name = self.FILENAME_STDOUT_YACE
+        convert.join_files = True
+        return [fit, convert]
+
+    @staticmethod
+    def _write_frames(folder: Folder, name: str, frames: Frames) -> None:
+        with folder.open(name, 'wb') as handle:
+            write_dataframe(frames, handle)
+
+
+def chosen_training_set(
+    datasets: Mapping[str, AtomsDatasetData], parameters: orm.Dict, potential: AcePotentialData | None
+) -> TrainingSet:
+    """Return what is fitted: the frames of all data sets, in the order of their names.
+
+    :raises TrainingSetError: when they make no fit.
+    """
+    frames = Frames.concatenate([dataset.frames for _, dataset in sorted(datasets.items())])
+    return training_set(frames, _config(parameters), potential.reference_energies if potential is not None else None)
+
+
+def _config(parameters: orm.Dict) -> TrainingConfig:
+    return TrainingConfig.model_validate(parameters.get_dict())  # type: ignore[no-untyped-call]

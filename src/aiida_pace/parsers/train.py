@@ -1,0 +1,179 @@
+"""`PaceTrainParser`: reads what ``pacemaker`` or ``pace-fit-linear`` wrote."""
+
+from __future__ import annotations
+
+import math
+import typing as t
+from pathlib import Path
+
+import numpy as np
+from aiida import orm
+from aiida.engine import ExitCode
+from aiida.parsers import Parser
+
+from aiida_pace.calculations.train import PaceTrainCalculation, chosen_training_set
+from aiida_pace.config import TrainingConfig
+from aiida_pace.data.potential import AcePotentialData
+from aiida_pace.formats.pacemaker import FitLog, last_exception, parse_log, parse_metrics
+from aiida_pace.frames import FloatArray
+
+__all__ = ('PaceTrainParser',)
+
+#: Columns of the metrics that are stored; the others are constant or follow from these.
+PARAMETERS = (
+    'loss',
+    'e_loss_contrib',
+    'f_loss_contrib',
+    'reg_loss',
+    'rmse_epa',
+    'rmse_f_comp',
+    'mae_f_comp',
+    'low_rmse_epa',
+    'low_rmse_f_comp',
+    'low_mae_f_comp',
+)
+CURVES = {'iter_num': 'iteration', 'loss': 'loss', 'rmse_epa': 'rmse_epa', 'rmse_f_comp': 'rmse_f_comp'}
+
+Metrics = dict[str, FloatArray]
+
+
+class PaceTrainParser(Parser):
+    """Parser of `PaceTrainCalculation`.
+
+    Evidence of success: ``log.txt`` says ``Fitting done``, ``metrics.txt`` has at least one row of finite numbers (a
+    header alone is written by failed runs too), and the potential is a whole B-basis file. Without it, a Python
+    exception in the output means a failed fit; anything else, that the fit was cut short: then the potential that
+    pacemaker rewrites after every iteration is stored. Nothing is unpickled.
+    """
+
+    CACHE_VERSION = 1
+
+    def parse(self, **kwargs: t.Any) -> ExitCode | None:
+        """Store potential, errors and learning curve, or tell why there are none."""
+        self._temporary = Path(kwargs['retrieved_temporary_folder'])
+        log = parse_log(self._text(PaceTrainCalculation.FILENAME_LOG))
+        try:
+            metrics = parse_metrics(self._text(PaceTrainCalculation.FILENAME_METRICS))
+        except ValueError:
+            metrics = {}
+        if not log.is_done or not metrics or not len(metrics['loss']):
+            return self._unfinished(log, metrics)
+        if not all(math.isfinite(metrics[name][-1]) for name in ('loss', 'rmse_epa', 'rmse_f_comp')):
+            return self._exit(
+                'ERROR_METRICS_UNUSABLE',
+                filename=PaceTrainCalculation.FILENAME_METRICS,
+                detail='the last loss is not finite',
+            )
+        return self._finished(log, metrics)
+
+    def _finished(self, log: FitLog, metrics: Metrics) -> ExitCode | None:
+        """Store the outputs of a fit that went to its end."""
+        name, yace_name = PaceTrainCalculation.FILENAME_POTENTIAL, PaceTrainCalculation.FILENAME_YACE
+        try:
+            potential = self._potential(name)
+        except (OSError, ValueError) as exception:
+            return self._exit('ERROR_POTENTIAL_UNUSABLE', filename=name, detail=exception)
+        yace_path = self._temporary / yace_name
+        is_broken = False
+        if yace_path.is_file():
+            try:
+                potential = self._potential(name, yace=yace_path.read_bytes())
+            except ValueError:
+                is_broken = True
+        self._store(potential, log, metrics)
+        if is_broken or ('yace_code' in self.node.inputs and not potential.has_yace):
+            output = PaceTrainCalculation.FILENAME_STDOUT_YACE
+            return self._exit('ERROR_YACE_MISSING', filename=yace_name, output=output)
+        return None
+
+    def _unfinished(self, log: FitLog, metrics: Metrics) -> ExitCode:
+        """Store the last interim potential of a fit that was cut short, if there is one; say what happened."""
+        output = self._text(PaceTrainCalculation.FILENAME_STDOUT)
+        last_words = (output.strip().splitlines() or ['nothing'])[-1]
+        exception = last_exception(output)
+        if exception is not None:
+            return self._exit('ERROR_FIT_FAILED', detail=exception, filename=PaceTrainCalculation.FILENAME_STDOUT)
+        if not self._text(PaceTrainCalculation.FILENAME_LOG):
+            return self._exit('ERROR_LOG_MISSING', filename=PaceTrainCalculation.FILENAME_LOG, detail=last_words)
+        try:
+            potential = self._potential(PaceTrainCalculation.FILENAME_INTERIM)
+        except (OSError, ValueError):  # not written yet, or only in part when the fit was killed
+            return self._exit('ERROR_FIT_NOT_STARTED', detail=last_words)
+        if not metrics or not np.isfinite(metrics['loss'][-1:]).all():
+            return self._exit('ERROR_FIT_NOT_STARTED', detail=last_words)
+        self._store(potential, log, metrics)
+        return self._exit('ERROR_FIT_INTERRUPTED', count=int(metrics['iter_num'][-1]))
+
+    def _store(self, potential: AcePotentialData, log: FitLog, metrics: Metrics) -> None:
+        """Attach the outputs."""
+        try:
+            tests = parse_metrics(self._text(PaceTrainCalculation.FILENAME_TEST_METRICS))
+        except ValueError:
+            tests = {}
+        chosen = self._chosen
+        kappa = TrainingConfig.model_validate(self.node.inputs.parameters.get_dict()).kappa
+        parameters: dict[str, t.Any] = {
+            'is_converged': log.is_converged,
+            'iterations': int(metrics['iter_num'][-1]),
+            'evaluations': log.evaluations,
+            'optimizer_message': log.message,
+            'wall_time_seconds': log.wall_time_seconds,
+            'functions_per_element': potential.functions_per_element,
+            'frames_count': len(chosen.fit),
+            'test_frames_count': 0 if chosen.watch is None else len(chosen.watch),
+        }
+        curves: dict[str, FloatArray] = {}
+        for prefix, table in (('', metrics), ('test_', tests)):
+            if table and len(table['loss']):
+                parameters |= {f'{prefix}{name}': _number(table[name][-1]) for name in PARAMETERS if name in table}
+                parameters |= {f'{prefix}{name}': value for name, value in _weighted_errors(table, kappa).items()}
+                curves |= {f'{prefix}{curve}': table[name] for name, curve in CURVES.items()}
+        self.out('potential', potential)
+        self.out('output_parameters', orm.Dict(parameters))  # type: ignore[no-untyped-call]
+        self.out('learning_curve', orm.ArrayData(curves))
+
+    def _potential(self, name: str, yace: bytes | None = None) -> AcePotentialData:
+        """Return a potential node of the file ``name``.
+
+        :raises OSError: when there is no such file.
+        :raises ValueError: when it is no whole potential.
+        """
+        content = (self._temporary / name).read_bytes()
+        return AcePotentialData(content, yace=yace, reference_energies=self._chosen.reference_energies)
+
+    @property
+    def _chosen(self) -> t.Any:
+        inputs = self.node.inputs
+        potential = inputs.potential if 'potential' in inputs else None
+        return chosen_training_set(dict(inputs.datasets.items()), inputs.parameters, potential)
+
+    def _text(self, name: str) -> str:
+        """Return the text of a retrieved file, empty when there is none."""
+        repository = self.retrieved.base.repository
+        if name not in repository.list_object_names():
+            return ''
+        return repository.get_object_content(name, mode='rb').decode('utf-8', errors='replace')
+
+    def _exit(self, name: str, **details: t.Any) -> ExitCode:
+        return t.cast(ExitCode, self.exit_codes[name].format(**details))
+
+
+def _weighted_errors(metrics: Metrics, kappa: float) -> dict[str, float]:
+    """Return the root mean squares of the errors with the weights of the fit, in eV/atom and eV/Å.
+
+    The errors of the metrics count every atom the same, also those of weight 0; the loss does not: its energy part is
+    (1 - kappa) times the weighted mean of the squared errors per atom, its force part kappa times that of the squared
+    force vectors, three components each.
+    """
+    energy, forces = metrics['e_loss_contrib'][-1], metrics['f_loss_contrib'][-1]
+    errors = {}
+    if kappa < 1:
+        errors['rmse_epa_weighted'] = float(np.sqrt(energy / (1 - kappa)))
+    if kappa > 0:
+        errors['rmse_f_comp_weighted'] = float(np.sqrt(forces / (3 * kappa)))
+    return errors
+
+
+def _number(value: float) -> float | None:
+    """Return a number that can be stored: None for one that is not finite."""
+    return float(value) if math.isfinite(value) else None
