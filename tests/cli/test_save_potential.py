@@ -47,17 +47,17 @@ def test_files(campaign: Campaign, potential: AcePotentialData, active_set: AceA
     readme = (folder / 'README.md').read_text()
     assert 'pair_coeff * * potential.yaml active_set.asi Si' in readme
     assert 'Si -103.250000 eV' in readme
-    assert 'on 16 labelled frames; RMSE on them: forces 92 meV/Å, energies 4.2 meV/atom' in readme
+    assert 'on 6 labelled frames; RMSE on them: forces 92 meV/Å, energies 4.2 meV/atom' in readme
     assert potential.uuid in readme
     assert str(folder) in result.output
 
 
 def test_again(campaign: Campaign, potential: AcePotentialData, tmp_path: Path) -> None:
     """A second call, after another campaign, replaces the files."""
-    campaign.converge(potential=potential)
+    campaign.hand_over(potential=potential)
     assert save(tmp_path).exit_code == 0
     newer = recorded_potential('silicon', reference_energies={'Si': -1.0}, yace=YACE).store()
-    Campaign().converge(potential=newer)
+    Campaign().hand_over(potential=newer)
     assert save(tmp_path).exit_code == 0
     assert newer.uuid in (tmp_path / 'README.md').read_text()
     assert save(tmp_path, '--campaign', str(campaign.node.pk)).exit_code == 0
@@ -68,9 +68,9 @@ def test_never_beside_files_of_another_potential(
     campaign: Campaign, potential: AcePotentialData, tmp_path: Path
 ) -> None:
     """An old yace beside a new yaml would be taken for its twin."""
-    campaign.converge(potential=potential)
+    campaign.hand_over(potential=potential)
     assert save(tmp_path).exit_code == 0
-    Campaign().converge(potential=recorded_potential('silicon_carbide').store())
+    Campaign().hand_over(potential=recorded_potential('silicon_carbide').store())
     result = save(tmp_path)
     assert result.exit_code == 1
     assert 'potential.yace belongs to another potential' in result.output
@@ -80,7 +80,7 @@ def test_never_beside_files_of_another_potential(
 def test_without_yace(campaign: Campaign, tmp_path: Path) -> None:
     """LAMMPS then reads the yaml, with the active set; elements in the order of the potential."""
     potential = recorded_potential('silicon_carbide').store()
-    campaign.converge(potential=potential, active_set=recorded_active_set(potential).store())
+    campaign.hand_over(potential=potential, active_set=recorded_active_set(potential).store())
     result = save(tmp_path)
     assert 'pair_coeff * * potential.yaml active_set.asi C Si' in result.output
     assert sorted(path.name for path in tmp_path.iterdir()) == ['README.md', 'active_set.asi', 'potential.yaml']
@@ -111,7 +111,7 @@ def test_nothing_to_save(campaign: Campaign, tmp_path: Path) -> None:
 
 
 def test_folder_that_cannot_be_made(campaign: Campaign, potential: AcePotentialData, tmp_path: Path) -> None:
-    campaign.converge(potential=potential)
+    campaign.hand_over(potential=potential)
     (tmp_path / 'file').write_text('in the way')
     result = save(tmp_path / 'file' / 'folder')
     assert result.exit_code == 1

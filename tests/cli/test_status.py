@@ -76,12 +76,12 @@ def test_converged(campaign: Campaign) -> None:
     campaign.converge()
     result = status(campaign.node.pk)
     assert result.exit_code == 0
-    assert row(result.output, 'initial') == ['12', '11', '1', '3', '110', '187', '12.3', '11']
-    assert row(result.output, 'cycle_01') == ['5', '5', '0', '0', '100', '1/2', '187', '92', '4.2', '16']
-    assert row(result.output, 'cycle_02') == ['0/2', '1.9', '16']
-    assert row(result.output, 'total') == ['17', '16', '1', '3', '210', '16']
+    assert row(result.output, 'initial') == ['5', '4', '1', '2', '40', '187', '12.3', '4']
+    assert row(result.output, 'cycle_01') == ['2', '2', '0', '0', '40', '1/2', '187', '92', '4.2', '6']
+    assert row(result.output, 'cycle_02') == ['0/2', '1.9', '6']
+    assert row(result.output, 'total') == ['7', '6', '1', '2', '80', '6']
     assert 'converged after 3 cycles' in result.output
-    assert 'initial_label/lane_2/frame_00011' in result.output
+    assert 'initial_label/lane_1/frame_00004' in result.output
     assert f'aiida-pace save-potential FOLDER --campaign {campaign.node.pk}' in result.output
     assert max(map(len, result.output.splitlines())) <= WIDTH
     assert '…' not in result.output
@@ -146,7 +146,7 @@ def test_paused(campaign: Campaign) -> None:
 
 
 def test_newest(campaign: Campaign) -> None:
-    campaign.converge()
+    campaign.hand_over()
     newest = Campaign(given=7)
     result = status()
     assert f'Campaign {newest.node.pk} · submitted' in result.output

@@ -30,39 +30,39 @@ def test_converged(campaign: Campaign) -> None:
     """Every column of every step, in the units of the table."""
     summary = summarise_campaign(campaign.converge())
     assert summary.is_ok
-    assert (summary.phase, summary.cycle, summary.quiet_rounds, summary.labels) == ('converged', 3, 2, 16)
-    assert (summary.cached, summary.core_seconds) == (3, 210.0)
+    assert (summary.phase, summary.cycle, summary.quiet_rounds, summary.labels) == ('converged', 3, 2, 6)
+    assert (summary.cached, summary.core_seconds) == (2, 80.0)
     assert summary.progress is None
     initial, halted, *quiet = summary.steps
     assert initial == StepSummary(
         name='initial',
-        requested=12,
-        labelled=11,
+        requested=5,
+        labelled=4,
         failed=1,
-        cached=3,
+        cached=2,
         force_rmse=pytest.approx(187.4),
         energy_rmse=pytest.approx(12.3),
-        core_seconds=110.0,
-        labels=11,
+        core_seconds=40.0,
+        labels=4,
     )
     assert halted == StepSummary(
         name='cycle_01',
-        requested=5,
-        labelled=5,
+        requested=2,
+        labelled=2,
         failed=0,
         walkers=2,
         halted=1,
         max_grade=187.4,
         force_rmse=pytest.approx(91.5),
         energy_rmse=pytest.approx(4.2),
-        core_seconds=100.0,
-        labels=16,
+        core_seconds=40.0,
+        labels=6,
     )
     assert [(step.name, step.walkers, step.halted, step.max_grade) for step in quiet] == [
         ('cycle_02', 2, 0, 1.9),
         ('cycle_03', 2, 0, 1.4),
     ]
-    assert [(step.requested, step.force_rmse, step.labels) for step in quiet] == [(None, None, 16)] * 2
+    assert [(step.requested, step.force_rmse, step.labels) for step in quiet] == [(None, None, 6)] * 2
 
 
 def test_the_numbers_are_those_of_one_campaign(campaign: Campaign) -> None:
