@@ -93,7 +93,7 @@ def test_tensorpot(
     assert loss[0] == pytest.approx(loss_of_nothing(frames, kappa=0.3), rel=1e-10)
     assert loss[-1] < 0.1 * loss[0]
     assert parameters['loss'] == pytest.approx(loss[-1], rel=1e-12)
-    assert not parameters['is_converged']
+    assert not parameters['converged']
     assert parameters['iterations'] == 15
     assert parameters['frames_count'] == 27
     assert parameters['rmse_f_comp_weighted'] == pytest.approx(parameters['rmse_f_comp'], rel=0.1)
@@ -140,7 +140,7 @@ class TestLinear:
         assert outputs['potential'].has_yace
         assert outputs['potential'].functions_per_element == {'Si': 20}
         assert curve.get_array('iteration').tolist() == [0, 1]
-        assert parameters['is_converged']
+        assert parameters['converged']
         assert (parameters['frames_count'], parameters['test_frames_count']) == (22, 5)
         assert 0 < parameters['rmse_f_comp'] < 0.2
         assert parameters['test_rmse_f_comp'] > 0

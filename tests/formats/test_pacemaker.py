@@ -24,6 +24,7 @@ from aiida_pace.formats.pacemaker import (
     last_exception,
     parse_log,
     parse_metrics,
+    without_repulsion,
     write_dataframe,
     write_input,
 )
@@ -250,3 +251,29 @@ class TestLastException:
 
     def test_there_may_be_none(self) -> None:
         assert last_exception('all is well') is None
+
+    def test_a_refused_command_line_counts(self) -> None:
+        text = 'usage: pacemaker [-h]\npacemaker: error: unrecognized arguments: --nonsense\n'
+        assert last_exception(text) == 'unrecognized arguments: --nonsense'
+
+
+class TestWithoutRepulsion:
+    FITTED = Path(__file__).parents[1] / 'parsers' / 'train' / 'output_potential.yaml'
+
+    def test_the_rest_of_the_potential_stays(self) -> None:
+        fitted = self.FITTED.read_text()
+        plain = without_repulsion(fitted)
+        assert 'r_in: 1.88' in fitted
+        changed = [new for old, new in zip(fitted.splitlines(), plain.splitlines(), strict=True) if old != new]
+        assert changed == [
+            '    rho_core_cut: 100000',
+            '    drho_core_cut: 250',
+            '    r_in: 0',
+            '    delta_in: 0',
+            '    inner_cutoff_type: distance',
+            '    core-repulsion: [0, 0]',
+        ]
+        assert without_repulsion(plain) == plain
+
+    def test_the_note_of_a_finished_fit_goes(self) -> None:
+        assert without_repulsion('metadata:\n  _fit_cycles: 1\n  user: x\n') == 'metadata:\n  user: x\n'

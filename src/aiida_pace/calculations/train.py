@@ -88,7 +88,7 @@ class PaceTrainCalculation(CalcJob):
             required=False,
             help='Errors of the last iteration in eV and Å, named as in `metrics.txt` (`test_` before those of the '
             'frames kept out), `rmse_epa_weighted` and `rmse_f_comp_weighted` with the weights of the fit, '
-            '`is_converged`, `iterations`, `evaluations`, `optimizer_message`, `functions_per_element`, '
+            '`converged`, `iterations`, `evaluations`, `optimizer_message`, `functions_per_element`, '
             '`frames_count`, `test_frames_count`, `wall_time_seconds`.',
         )
         spec.output(
@@ -133,8 +133,8 @@ class PaceTrainCalculation(CalcJob):
         spec.exit_code(
             410,
             'ERROR_FIT_NOT_STARTED',
-            message='the fit was cut short before its first iteration, its last words: "{detail}"; give more time or '
-            'memory.',
+            message='the fit was cut short before it left a potential to continue from, its last words: "{detail}"; '
+            'give more time or memory.',
         )
         spec.exit_code(
             510,

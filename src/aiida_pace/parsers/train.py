@@ -51,12 +51,17 @@ class PaceTrainParser(Parser):
     def parse(self, **kwargs: t.Any) -> ExitCode | None:
         """Store potential, errors and learning curve, or tell why there are none."""
         self._temporary = Path(kwargs['retrieved_temporary_folder'])
+        inputs = self.node.inputs
+        self._chosen = chosen_training_set(
+            dict(inputs.datasets.items()), inputs.parameters, inputs.potential if 'potential' in inputs else None
+        )
         log = parse_log(self._text(PaceTrainCalculation.FILENAME_LOG))
         try:
             metrics = parse_metrics(self._text(PaceTrainCalculation.FILENAME_METRICS))
         except ValueError:
             metrics = {}
-        if not log.is_done or not metrics or not len(metrics['loss']):
+        has_potential = (self._temporary / PaceTrainCalculation.FILENAME_POTENTIAL).is_file()
+        if not log.is_done or not metrics or not len(metrics['loss']) or not has_potential:
             return self._unfinished(log, metrics)
         if not all(math.isfinite(metrics[name][-1]) for name in ('loss', 'rmse_epa', 'rmse_f_comp')):
             return self._exit(
@@ -70,14 +75,14 @@ class PaceTrainParser(Parser):
         """Store the outputs of a fit that went to its end."""
         name, yace_name = PaceTrainCalculation.FILENAME_POTENTIAL, PaceTrainCalculation.FILENAME_YACE
         try:
-            potential = self._potential(name)
+            potential = self._potential(name, metrics)
         except (OSError, ValueError) as exception:
             return self._exit('ERROR_POTENTIAL_UNUSABLE', filename=name, detail=exception)
         yace_path = self._temporary / yace_name
         is_broken = False
         if yace_path.is_file():
             try:
-                potential = self._potential(name, yace=yace_path.read_bytes())
+                potential = self._potential(name, metrics, yace=yace_path.read_bytes())
             except ValueError:
                 is_broken = True
         self._store(potential, log, metrics)
@@ -91,15 +96,15 @@ class PaceTrainParser(Parser):
         output = self._text(PaceTrainCalculation.FILENAME_STDOUT)
         last_words = (output.strip().splitlines() or ['nothing'])[-1]
         exception = last_exception(output)
-        if exception is not None:
+        if exception is not None and not exception.startswith('KeyboardInterrupt'):  # that is how SIGINT ends it
             return self._exit('ERROR_FIT_FAILED', detail=exception, filename=PaceTrainCalculation.FILENAME_STDOUT)
         if not self._text(PaceTrainCalculation.FILENAME_LOG):
             return self._exit('ERROR_LOG_MISSING', filename=PaceTrainCalculation.FILENAME_LOG, detail=last_words)
-        try:
-            potential = self._potential(PaceTrainCalculation.FILENAME_INTERIM)
-        except (OSError, ValueError):  # not written yet, or only in part when the fit was killed
+        if not metrics or not len(metrics['loss']) or not math.isfinite(metrics['loss'][-1]):
             return self._exit('ERROR_FIT_NOT_STARTED', detail=last_words)
-        if not metrics or not np.isfinite(metrics['loss'][-1:]).all():
+        try:
+            potential = self._potential(PaceTrainCalculation.FILENAME_INTERIM, metrics)
+        except (OSError, ValueError):  # not written yet, or only in part when the fit was killed
             return self._exit('ERROR_FIT_NOT_STARTED', detail=last_words)
         self._store(potential, log, metrics)
         return self._exit('ERROR_FIT_INTERRUPTED', count=int(metrics['iter_num'][-1]))
@@ -110,17 +115,16 @@ class PaceTrainParser(Parser):
             tests = parse_metrics(self._text(PaceTrainCalculation.FILENAME_TEST_METRICS))
         except ValueError:
             tests = {}
-        chosen = self._chosen
         kappa = TrainingConfig.model_validate(self.node.inputs.parameters.get_dict()).kappa
         parameters: dict[str, t.Any] = {
-            'is_converged': log.is_converged,
+            'converged': log.is_converged,
             'iterations': int(metrics['iter_num'][-1]),
             'evaluations': log.evaluations,
             'optimizer_message': log.message,
             'wall_time_seconds': log.wall_time_seconds,
             'functions_per_element': potential.functions_per_element,
-            'frames_count': len(chosen.fit),
-            'test_frames_count': 0 if chosen.watch is None else len(chosen.watch),
+            'frames_count': len(self._chosen.fit),
+            'test_frames_count': 0 if self._chosen.watch is None else len(self._chosen.watch),
         }
         curves: dict[str, FloatArray] = {}
         for prefix, table in (('', metrics), ('test_', tests)):
@@ -132,20 +136,18 @@ class PaceTrainParser(Parser):
         self.out('output_parameters', orm.Dict(parameters))  # type: ignore[no-untyped-call]
         self.out('learning_curve', orm.ArrayData(curves))
 
-    def _potential(self, name: str, yace: bytes | None = None) -> AcePotentialData:
+    def _potential(self, name: str, metrics: Metrics, yace: bytes | None = None) -> AcePotentialData:
         """Return a potential node of the file ``name``.
 
         :raises OSError: when there is no such file.
         :raises ValueError: when it is no whole potential.
         """
         content = (self._temporary / name).read_bytes()
-        return AcePotentialData(content, yace=yace, reference_energies=self._chosen.reference_energies)
-
-    @property
-    def _chosen(self) -> t.Any:
-        inputs = self.node.inputs
-        potential = inputs.potential if 'potential' in inputs else None
-        return chosen_training_set(dict(inputs.datasets.items()), inputs.parameters, potential)
+        potential = AcePotentialData(content, yace=yace, reference_energies=self._chosen.reference_energies)
+        found, expected = sum(potential.functions_per_element.values()), int(metrics['nfuncs'][-1])
+        if found != expected:  # cut at the end of a line it is a potential still
+            raise ValueError(f'it holds {found} functions, the fit had {expected}')
+        return potential
 
     def _text(self, name: str) -> str:
         """Return the text of a retrieved file, empty when there is none."""
