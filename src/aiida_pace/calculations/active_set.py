@@ -53,7 +53,6 @@ class PaceActiveSetCalculation(CalcJob):
         options['withmpi'].default = False
 
         spec.output('active_set', valid_type=AceActiveSetData, required=False, help='The active set.')
-        spec.default_output_node = 'active_set'
 
         spec.exit_code(
             310,

@@ -256,8 +256,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
     def label(self) -> ToContext:
         """Label the candidates with DFT."""
         self._enter('label', frames=self.ctx.candidates.count)
-        inputs = AttributeDict(self.exposed_inputs(LabelWorkChain, 'label'))
-        inputs.dataset = self.ctx.candidates
+        inputs = {**self.exposed_inputs(LabelWorkChain, 'label'), 'dataset': self.ctx.candidates}
         return ToContext(labels=self.submit_once(LabelWorkChain, f'{self.cycle_label}_label', inputs))
 
     def inspect_labels(self) -> ExitCode | None:
@@ -272,10 +271,10 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
     def train(self) -> ToContext:
         """Train on everything labelled so far, continuing from the last potential."""
         self._enter('train', frames=sum(dataset.count for dataset in self.ctx.datasets.values()))
-        inputs = AttributeDict(self.exposed_inputs(TrainBaseWorkChain, 'train'))
-        inputs.fit = AttributeDict(inputs.fit) | {'datasets': dict(self.ctx.datasets)}
+        inputs = self.exposed_inputs(TrainBaseWorkChain, 'train')
+        inputs['fit'] = {**inputs['fit'], 'datasets': dict(self.ctx.datasets)}
         if self.ctx.potential is not None:
-            inputs.fit.potential = self.ctx.potential
+            inputs['fit']['potential'] = self.ctx.potential
         return ToContext(training_process=self.submit_once(TrainBaseWorkChain, f'{self.cycle_label}_train', inputs))
 
     def inspect_training(self) -> ExitCode | None:
@@ -300,9 +299,8 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         """Run the walkers with the current potential."""
         self.ctx.cycle += 1
         self._enter('explore', walkers=len(self.inputs.explore.structures))
-        inputs = AttributeDict(self.exposed_inputs(ExploreWorkChain, 'explore'))
-        inputs.lammps = AttributeDict(inputs.lammps) | self._potential()
-        inputs.seed = self._cycle_seed()
+        inputs = {**self.exposed_inputs(ExploreWorkChain, 'explore'), 'seed': self._cycle_seed()}
+        inputs['lammps'] = {**inputs['lammps'], **self._potential()}
         return ToContext(exploration=self.submit_once(ExploreWorkChain, f'{self.cycle_label}_explore', inputs))
 
     def inspect_exploration(self) -> ExitCode | None:
@@ -328,10 +326,14 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         """Choose what to label around the halts."""
         self._enter('select', halts=len(self.ctx.halts))
         outputs = self.ctx.exploration.outputs
-        inputs = AttributeDict(self.exposed_inputs(CandidatesWorkChain, 'select')) | self._potential()
-        inputs.extrapolative = dict(outputs.extrapolative)
-        inputs.samples = {name: frames for name, frames in outputs.get('samples', {}).items() if name in self.ctx.halts}
-        inputs.seed = self._cycle_seed()
+        samples = outputs.samples if 'samples' in outputs else {}
+        inputs = {
+            **self.exposed_inputs(CandidatesWorkChain, 'select'),
+            **self._potential(),
+            'extrapolative': dict(outputs.extrapolative),
+            'samples': {name: frames for name, frames in samples.items() if name in self.ctx.halts},
+            'seed': self._cycle_seed(),
+        }
         return ToContext(selection=self.submit_once(CandidatesWorkChain, f'{self.cycle_label}_select', inputs))
 
     def inspect_selection(self) -> ExitCode | None:

@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 from aiida import orm
-from aiida.common import AttributeDict
 from aiida.engine import ExitCode, ProcessSpec, ToContext, append_
 from aiida.plugins import CalculationFactory, DataFactory, WorkflowFactory
 
@@ -67,10 +66,13 @@ class ExploreWorkChain(CampaignWorkChain):
         names = sorted(self.inputs.structures)
         seeds = {name: orm.Int(self.inputs.seed.value + number) for number, name in enumerate(names)}
         costs = {name: float(len(structure.sites)) for name, structure in self.inputs.structures.items()}
-        inputs = AttributeDict({'lammps': self.exposed_inputs(PaceLammpsCalculation, 'lammps')})
+        lammps = self.exposed_inputs(PaceLammpsCalculation, 'lammps')
         for number, share in enumerate(balanced_shares(costs, self.inputs.max_concurrent.value), start=1):
-            inputs.structures = {name: self.inputs.structures[name] for name in share}
-            inputs.seeds = {name: seeds[name] for name in share}
+            inputs = {
+                'lammps': lammps,
+                'structures': {name: self.inputs.structures[name] for name in share},
+                'seeds': {name: seeds[name] for name in share},
+            }
             self.to_context(lanes=append_(self.submit_once(ExploreLaneWorkChain, f'lane_{number}', inputs)))
 
     def inspect_walkers(self) -> ExitCode | None:

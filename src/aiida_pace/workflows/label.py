@@ -6,7 +6,6 @@ import typing as t
 
 import numpy as np
 from aiida import orm
-from aiida.common import AttributeDict
 from aiida.engine import ExitCode, ProcessSpec, ToContext, append_
 from aiida.plugins import DataFactory, WorkflowFactory
 from plumpy import PortNamespace
@@ -83,10 +82,10 @@ class LabelWorkChain(CampaignWorkChain):
         """Share the structures between the lanes, by estimated cost, and start the lanes."""
         costs = {key: float(len(structure.sites) ** 3) for key, structure in self.ctx.structures.items()}
         shares = balanced_shares(costs, self.inputs.max_concurrent.value)
-        inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain))
+        pw = self.exposed_inputs(PwBaseWorkChain)
         self.report(f'labelling {len(costs)} frames in {len(shares)} lanes')
         for number, share in enumerate(shares, start=1):
-            inputs.structures = {key: self.ctx.structures[key] for key in share}
+            inputs = {**pw, 'structures': {key: self.ctx.structures[key] for key in share}}
             self.to_context(lanes=append_(self.submit_once(LabelLaneWorkChain, f'lane_{number}', inputs)))
 
     def collect(self) -> None:

@@ -7,7 +7,6 @@ import typing as t
 from collections.abc import Mapping
 
 from aiida import orm
-from aiida.common import AttributeDict
 from aiida.common.links import LinkType
 from aiida.engine import Process, ProcessSpec, ToContext, WorkChain, append_, while_
 
@@ -49,9 +48,8 @@ class CampaignWorkChain(WorkChain):
         child = called_as(self.node, label)
         if child is not None:
             return child
-        inputs = AttributeDict(inputs)
-        inputs.metadata = AttributeDict(inputs.get('metadata', {})) | {'call_link_label': label}
-        return self.submit(process, **inputs)
+        metadata = {**inputs.get('metadata', {}), 'call_link_label': label}
+        return self.submit(process, **{**inputs, 'metadata': metadata})
 
 
 def called_as(caller: orm.WorkflowNode, label: str) -> orm.ProcessNode | None:
@@ -95,6 +93,6 @@ class LaneWorkChain(CampaignWorkChain):
         self.set_status(f'{len(self.ctx.jobs)}/{len(self.ctx.queue)} done')
         return ToContext(jobs=append_(job))
 
-    def job_inputs(self, key: str) -> AttributeDict:
+    def job_inputs(self, key: str) -> dict[str, t.Any]:
         """Return the inputs of the job ``key``."""
         raise NotImplementedError

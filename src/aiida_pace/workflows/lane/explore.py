@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import typing as t
+
 from aiida import orm
-from aiida.common import AttributeDict
 from aiida.engine import ProcessSpec
 from aiida.plugins import CalculationFactory
 
@@ -28,9 +29,7 @@ class ExploreLaneWorkChain(LaneWorkChain):
             'seeds', valid_type=orm.Int, dynamic=True, help='Random seed of each walker, by the key of its structure.'
         )
 
-    def job_inputs(self, key: str) -> AttributeDict:
+    def job_inputs(self, key: str) -> dict[str, t.Any]:
         """Return the inputs of the walker ``key``."""
-        inputs = AttributeDict(self.exposed_inputs(PaceLammpsCalculation, 'lammps'))
-        inputs.structure = self.inputs.structures[key]
-        inputs.seed = self.inputs.seeds[key]
-        return inputs
+        shared = self.exposed_inputs(PaceLammpsCalculation, 'lammps')
+        return {**shared, 'structure': self.inputs.structures[key], 'seed': self.inputs.seeds[key]}

@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from aiida.common import AttributeDict
+import typing as t
+
 from aiida.engine import ProcessSpec
 from aiida.plugins import WorkflowFactory
 
@@ -24,11 +25,9 @@ class LabelLaneWorkChain(LaneWorkChain):
         super().define(spec)
         spec.expose_inputs(PwBaseWorkChain, exclude=('kpoints', 'pw.structure', 'pw.parent_folder'))
 
-    def job_inputs(self, key: str) -> AttributeDict:
+    def job_inputs(self, key: str) -> dict[str, t.Any]:
         """Return the inputs of ``PwBaseWorkChain``, with the pseudopotentials of just this structure."""
-        inputs = AttributeDict(self.exposed_inputs(PwBaseWorkChain))
+        shared = self.exposed_inputs(PwBaseWorkChain)
         structure = self.inputs.structures[key]
-        inputs.pw = AttributeDict(inputs.pw)
-        inputs.pw.structure = structure
-        inputs.pw.pseudos = {kind.name: self.inputs.pw.pseudos[kind.symbol] for kind in structure.kinds}
-        return inputs
+        pseudos = {kind.name: shared['pw']['pseudos'][kind.symbol] for kind in structure.kinds}
+        return {**shared, 'pw': {**shared['pw'], 'structure': structure, 'pseudos': pseudos}}

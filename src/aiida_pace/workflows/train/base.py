@@ -71,10 +71,10 @@ class TrainBaseWorkChain(BaseRestartWorkChain):
 
     def run_active_set(self) -> ToContext:
         """Build the active set from the data that the potential was trained on."""
-        inputs = AttributeDict(self.exposed_inputs(PaceActiveSetCalculation, 'active_set'))
-        inputs.potential = self.ctx.children[-1].outputs.potential
-        inputs.datasets = self.inputs.fit.datasets
-        inputs.metadata = AttributeDict(inputs.get('metadata', {})) | {'call_link_label': 'active_set'}
+        inputs = self.exposed_inputs(PaceActiveSetCalculation, 'active_set')
+        inputs['potential'] = self.ctx.children[-1].outputs.potential
+        inputs['datasets'] = self.inputs.fit.datasets
+        inputs['metadata'] = {**inputs.get('metadata', {}), 'call_link_label': 'active_set'}
         return ToContext(active_set=self.submit(PaceActiveSetCalculation, **inputs))
 
     def inspect_active_set(self) -> ExitCode | None:
