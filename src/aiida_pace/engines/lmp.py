@@ -27,8 +27,8 @@ __all__ = ('main',)
 FIX = 'pace_lmp'
 GRADE_PROPERTY = 'pace_lmp_state'
 
-#: Arguments of ``lammps_error``: raise an exception, or end the process at once.
-ERROR_RAISE, ERROR_ABORT = 2, 1
+#: What makes ``lammps_error`` write to the log and end the process.
+ERROR_ONE = 1
 
 
 def main(argv: Sequence[str] | None = None) -> int:
@@ -70,7 +70,7 @@ def open_lammps(options: Sequence[str]) -> t.Any:
 
 
 def _run(lmp: t.Any, text: str) -> None:
-    """Run the input ``text``; errors of ours are written to LAMMPS' log before they are raised."""
+    """Run the input ``text``; after an error of ours there is a message in LAMMPS' log and the process ends."""
     try:
         if lmp.extract_setting('world_size') != 1:
             raise InputError('it runs on one MPI process, start it without mpirun')
@@ -80,8 +80,7 @@ def _run(lmp: t.Any, text: str) -> None:
         potential = _Potential(lmp, source)
         potential.attach()
     except (EvaluationError, ImportError, InputError, OSError) as exception:
-        lmp.error(ERROR_RAISE, str(exception))
-        raise
+        _abort(lmp, str(exception))
     with tempfile.TemporaryDirectory() as directory:
         # From a file, because `jump SELF` reads that again.
         body = Path(directory, 'body.lmp')
@@ -104,10 +103,10 @@ class _Potential:
         if len(words) < 5 or words[:2] != ['*', '*']:
             raise InputError('`pair_coeff` must read: * * POTENTIAL.yaml ACTIVE_SET.asi ELEMENT...')
         elements = words[4:]
-        self._model = TrajectoryModel(AceModel(Path(words[2]).read_bytes(), Path(words[3]).read_bytes()))
         types = lmp.extract_global('ntypes')
         if len(elements) != types:
             raise InputError(f'`pair_coeff` names {len(elements)} elements, there are {types} atom types')
+        self._model = TrajectoryModel(AceModel(Path(words[2]).read_bytes(), Path(words[3]).read_bytes()))
         unknown = [element for element in elements if element not in self._model.model.elements]
         if unknown:
             raise InputError(f'`pair_coeff` names {", ".join(unknown)}, which {words[2]} does not know')
@@ -141,7 +140,7 @@ class _Potential:
         try:
             self._supply(step, count, positions, forces)
         except BaseException as exception:  # what leaves a callback is printed and ignored, and the run would go on
-            self._abort(f'the potential failed at step {step}: {type(exception).__name__}: {exception}')
+            _abort(self._lmp, f'the potential failed at step {step}: {type(exception).__name__}: {exception}')
 
     def _supply(
         self, step: int, count: int, positions: npt.NDArray[np.float64], forces: npt.NDArray[np.float64]
@@ -172,14 +171,16 @@ class _Potential:
         """Return whether the fix ``name`` is there and publishes grades at this step."""
         return self._lmp.has_id('fix', name) and step % int(self._lmp.extract_variable(STRIDE_PREFIX + name)) == 0
 
-    def _abort(self, message: str) -> t.NoReturn:
-        """Write ``message`` to LAMMPS' log and to stderr and end the process: no later command sees wrong forces."""
-        print(f'pace-lmp: error: {message}', file=sys.stderr, flush=True)
-        self._lmp.flush_buffers()
-        try:
-            self._lmp.error(ERROR_ABORT, f'pace-lmp: {message}')
-        finally:
-            os._exit(1)
+
+def _abort(lmp: t.Any, message: str) -> t.NoReturn:
+    """Write ``message`` to stderr and to LAMMPS' log, and end the process: no later command is carried out."""
+    message = ' '.join(message.split())
+    print(f'pace-lmp: error: {message}', file=sys.stderr, flush=True)
+    try:
+        lmp.flush_buffers()
+        lmp.error(ERROR_ONE, f'pace-lmp: {message}')
+    finally:
+        os._exit(1)
 
 
 if __name__ == '__main__':
