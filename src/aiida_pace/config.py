@@ -78,6 +78,9 @@ class InitialSetConfig(Config):
     closest: float = Field(
         default=0.7, gt=0, le=1, description='No distance is below this times the sum of the two covalent radii.'
     )
+    distinct: float = Field(
+        default=0.02, gt=0, description='Structures whose distances agree to this length are drawn again, in Å.'
+    )
 
     @model_validator(mode='after')
     def _check(self) -> InitialSetConfig:

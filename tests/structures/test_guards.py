@@ -14,7 +14,8 @@ from aiida_pace.structures.guards import check_frames, closest_approach
 def random_atoms(count: int, pbc: tuple[bool, bool, bool], seed: int) -> Atoms:
     """Atoms in a skewed cell, some of them outside of it, about 12 Å³ each."""
     rng = np.random.default_rng(seed)
-    cell = (np.eye(3) + rng.uniform(-0.6, 0.6, (3, 3))) * (12 * count) ** (1 / 3)
+    skew = np.array([[1, 0, 0], [rng.integers(-2, 3), 1, 0], [rng.integers(-2, 3), rng.integers(-2, 3), 1]])
+    cell = skew @ (np.eye(3) + rng.uniform(-0.3, 0.3, (3, 3))) * (12 * count) ** (1 / 3)
     numbers = rng.choice([1, 6, 13, 55], size=count)
     return Atoms(numbers=numbers, positions=rng.uniform(-1, 2, (count, 3)) @ cell, cell=cell, pbc=pbc)
 
@@ -101,3 +102,17 @@ def test_a_window_without_energies_is_refused() -> None:
 def test_nothing_is_judged_in_an_empty_set() -> None:
     report = check_frames(Frames.from_atoms([]), energy=np.array([]), energy_window=(-1, 1))
     assert (len(report.mask), report.rejected) == (0, {})
+
+
+@pytest.mark.parametrize('count', [1, 2, 60])
+def test_collapsed_cells_are_judged_without_listing_all_their_images(count: int) -> None:
+    cell = np.array([[9.0, 0, 0], [0, 9, 0], [9, 9, 1e-4]])
+    positions = np.random.default_rng(1).uniform(0, 9, (count, 3))
+    ratio = closest_approach(np.full(count, 13), positions, cell, np.ones(3, dtype=bool))
+    assert 0 <= ratio <= 1e-4 / (2 * covalent_radii[13]) + 1e-9
+
+
+def test_vectors_of_directions_that_are_not_periodic_do_not_matter() -> None:
+    cell = np.array([[2.0, 0, 0], [0, 9, 0], [8.9, 0, 1e-3]])
+    ratio = closest_approach(np.array([13]), np.zeros((1, 3)), cell, np.array([True, True, False]))
+    assert ratio == pytest.approx(2 / (2 * covalent_radii[13]))

@@ -12,7 +12,7 @@ from hypothesis import strategies as st
 
 from aiida_pace.config import InitialSetConfig, config_error
 from aiida_pace.frames import Frames
-from aiida_pace.structures.fingerprint import duplicate_indices
+from aiida_pace.structures.fingerprint import duplicate_indices, near_duplicate_indices
 from aiida_pace.structures.initial import (
     allocate,
     atoms_per_element,
@@ -47,7 +47,7 @@ def names(frames: Frames) -> set[str]:
     return {str(origin).split('/')[0] for origin in frames.origin}
 
 
-@settings(deadline=None, max_examples=60)
+@settings(deadline=None, max_examples=40)
 @given(
     st.lists(st.sampled_from(ELEMENTS), min_size=1, max_size=3, unique=True),
     st.integers(0, 2**32),
@@ -212,7 +212,10 @@ def test_displacements_strain_and_volumes_fill_their_ranges() -> None:
 
 def test_vacancies_and_interstitials_change_the_density() -> None:
     for recipe, sign in (('vacancy', 1), ('interstitial', -1)):
-        frames = generate_initial_set('Al', 40, seed=1, config=only(recipe, **STILL, lattice_constants={'Al-fcc': 4.6}))
+        config = only(
+            recipe, strain=0, volumes=(1, 1), displacement=1e-3, distinct=1e-6, lattice_constants={'Al-fcc': 4.6}
+        )
+        frames = generate_initial_set('Al', 40, seed=1, config=config)
         fcc = 4.6**3 / 4
         # The first of the structures in turn is the natural one.
         for atoms in list(frames)[::6]:
@@ -329,3 +332,11 @@ def test_isolated_atoms_do_not_count_as_environments() -> None:
     crystal = Frames.from_atoms([bulk('Al'), bulk('Si')])
     assert atoms_per_element(Frames.concatenate([frames, crystal])) == {'Al': 1, 'Si': 2}
     assert atomic_numbers['Al'] in frames.numbers
+
+
+def test_structures_that_are_alike_are_drawn_again() -> None:
+    frames = generate_initial_set('Si', 300, seed=1, config=InitialSetConfig(shares={'dimer': 1, 'bulk': 9}))
+    assert near_duplicate_indices(frames, 0.02) == []
+    crowded = generate_initial_set('Si', 200, seed=1, config=only('dimer', cutoff=2.0))
+    assert len(crowded) == 200
+    assert duplicate_indices(crowded) == []

@@ -17,7 +17,7 @@ from scipy.spatial import cKDTree
 from aiida_pace.frames import Frames
 from aiida_pace.structures.neighbours import images_within, wrapped_vectors
 
-__all__ = ('duplicate_indices', 'exact_fingerprints', 'near_duplicate_indices')
+__all__ = ('DistinctFrames', 'duplicate_indices', 'exact_fingerprints', 'near_duplicate_indices')
 
 #: Coordinates are compared after rounding to this many digits after the point, in Å.
 EXACT_DECIMALS = 6
@@ -65,30 +65,69 @@ def duplicate_indices(frames: Frames) -> list[int]:
 def near_duplicate_indices(
     frames: Frames, tolerance: float, *, known: Frames | None = None, cutoff: float = 6.0
 ) -> list[int]:
-    """Return the indices of frames that are like a frame kept before them, in rising order.
-
-    Two frames are alike when their atoms can be paired, element by element, so that the sorted distances of paired
-    atoms to their `NEIGHBOURS` nearest neighbours of each element agree to ``tolerance``: their pointwise distance
-    distributions agree (Widdowson and Kurlin, Adv. Neural Inf. Process. Syst. 35, 24625 (2022)). Rotation,
-    reflection, translation, the order of atoms and the choice of the origin and the vectors of the cell change none of
-    these distances, and moving every atom by less than half the tolerance none by more than it. Frames with different
-    numbers of atoms are never alike. The time grows as the number of frames.
+    """Return the indices of frames that are like a frame kept before them, in rising order; see `DistinctFrames`.
 
     :param tolerance: in Å.
     :param known: frames that count as kept before the first, such as those that are labelled already.
     :param cutoff: distances beyond it count as equal to it, in Å.
+    :raises ValueError: when the tolerance is not above 0.
     """
-    if tolerance <= 0:
-        raise ValueError(f'the tolerance is {tolerance} Å; give a length above 0')
-    kept: dict[tuple[t.Hashable, ...], _Kept] = defaultdict(_Kept)
-    duplicates = []
-    given = 0 if known is None else len(known)
-    for index in range(given + len(frames)):
-        source, row = (known, index) if known is not None and index < given else (frames, index - given)
-        environments = _environments(source, row, cutoff)
-        if not kept[environments.kind].add(environments, tolerance) and index >= given:
-            duplicates.append(row)
-    return duplicates
+    distinct = DistinctFrames(tolerance, cutoff)
+    for atoms in () if known is None else _geometries(known):
+        distinct.add(*atoms)
+    return [index for index, atoms in enumerate(_geometries(frames)) if not distinct.add(*atoms)]
+
+
+class DistinctFrames:
+    """A growing collection of frames of which no two are alike.
+
+    Two frames are alike when their atoms can be paired, element by element, so that the sorted distances of paired
+    atoms to their `NEIGHBOURS` nearest neighbours of each element agree to the tolerance: their pointwise distance
+    distributions agree (Widdowson and Kurlin, Adv. Neural Inf. Process. Syst. 35, 24625 (2022)). Rotation,
+    reflection, translation, the order of atoms and the choice of the origin and the vectors of the cell change none of
+    these distances, and moving every atom by less than half the tolerance none by more than it. Frames with different
+    numbers of atoms are never alike.
+
+    The time to add a frame does not depend on how many there are, as long as the tolerance is well below the
+    differences between frames: a tolerance as large as thermal displacements makes it grow.
+    """
+
+    def __init__(self, tolerance: float, cutoff: float = 6.0) -> None:
+        """Start an empty collection.
+
+        :param tolerance: in Å.
+        :param cutoff: distances beyond it count as equal to it, in Å.
+        :raises ValueError: when the tolerance is not above 0.
+        """
+        if tolerance <= 0:
+            raise ValueError(f'the tolerance is {tolerance} Å; give a length above 0')
+        self._tolerance = tolerance
+        self._cutoff = cutoff
+        self._kept: dict[tuple[t.Hashable, ...], _Kept] = defaultdict(_Kept)
+
+    def add(
+        self,
+        numbers: npt.NDArray[np.integer],
+        positions: npt.NDArray[np.float64],
+        cell: npt.NDArray[np.float64],
+        pbc: npt.NDArray[np.bool_],
+    ) -> bool:
+        """Keep a frame unless it is like one that is kept; return whether it is kept.
+
+        :param numbers: (N,) atomic numbers.
+        :param positions: (N, 3) in Å.
+        :param cell: (3, 3) cell vectors as rows, in Å.
+        :param pbc: (3,) periodic directions.
+        """
+        environments = _environments(numbers, positions, cell, pbc, self._cutoff)
+        return self._kept[environments.kind].add(environments, self._tolerance)
+
+
+def _geometries(frames: Frames) -> t.Iterator[tuple[npt.NDArray[t.Any], ...]]:
+    """Iterate over numbers, positions, cell and periodic directions of the frames."""
+    for index in range(len(frames)):
+        part = frames.atoms_slice(index)
+        yield frames.numbers[part], frames.positions[part], frames.cells[index], frames.pbc[index]
 
 
 @dataclasses.dataclass(frozen=True)
@@ -140,12 +179,16 @@ class _Kept:
         return True
 
 
-def _environments(frames: Frames, index: int, cutoff: float) -> _Environments:
-    """Return the surroundings of the atoms of frame ``index``."""
-    part = frames.atoms_slice(index)
-    order = np.argsort(frames.numbers[part], kind='stable')
-    numbers, positions = frames.numbers[part][order], frames.positions[part][order]
-    cell, pbc = frames.cells[index], frames.pbc[index]
+def _environments(
+    numbers: npt.NDArray[np.integer],
+    positions: npt.NDArray[np.float64],
+    cell: npt.NDArray[np.float64],
+    pbc: npt.NDArray[np.bool_],
+    cutoff: float,
+) -> _Environments:
+    """Return the surroundings of the atoms of one frame."""
+    order = np.argsort(numbers, kind='stable')
+    numbers, positions = numbers[order], positions[order]
     elements, first, counts = np.unique(numbers, return_index=True, return_counts=True)
     starts = (*first.tolist(), len(numbers))
     blocks = []
@@ -153,8 +196,8 @@ def _environments(frames: Frames, index: int, cutoff: float) -> _Environments:
         owners, images = images_within(positions, cell, pbc, cutoff)
         for element in elements:
             tree = cKDTree(images[numbers[owners] == element])
-            distances, _ = tree.query(images[: len(numbers)], NEIGHBOURS + 1, distance_upper_bound=cutoff)
-            blocks.append(distances)
+            nearest, _ = tree.query(images[: len(numbers)], NEIGHBOURS + 1, distance_upper_bound=cutoff)
+            blocks.append(nearest)
     else:
         vectors, shifts = wrapped_vectors(positions, positions, cell, pbc, cutoff)
         images = vectors[:, :, None, :] + shifts

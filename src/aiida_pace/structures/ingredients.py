@@ -108,8 +108,8 @@ class Ingredients:
 def ball(rng: np.random.Generator, count: int) -> FloatArray:
     """Return (count, 3) vectors, evenly distributed in the unit ball."""
     vectors = rng.normal(size=(count, 3))
-    lengths = rng.uniform(size=(count, 1)) ** (1 / 3)
-    return np.asarray(vectors / np.linalg.norm(vectors, axis=1, keepdims=True) * lengths)
+    lengths = rng.uniform(size=count) ** (1 / 3)
+    return np.asarray(vectors * (lengths / np.sqrt(np.einsum('ix,ix->i', vectors, vectors)))[:, None])
 
 
 def scaled(atoms: Atoms, factor: float) -> Atoms:
@@ -134,9 +134,10 @@ def pushed_apart(atoms: Atoms, diameters: FloatArray, steps: int = 60) -> Atoms:
     positions = atoms.positions.copy()
     touch = (diameters[:, None] + diameters[None, :]) / 2
     for _ in range(steps):
-        fractions = (positions[:, None, :] - positions[None, :, :]) @ inverse
-        vectors = (fractions - np.round(fractions)) @ cell
-        lengths = np.linalg.norm(vectors, axis=-1)
+        fractions = positions @ inverse
+        fractions = (fractions[:, None, :] - fractions[None, :, :]).reshape(-1, 3)
+        vectors = ((fractions - np.round(fractions)) @ cell).reshape(len(atoms), len(atoms), 3)
+        lengths = np.sqrt(np.einsum('ijx,ijx->ij', vectors, vectors))
         np.fill_diagonal(lengths, np.inf)
         overlap = np.maximum(touch - lengths, 0.0)
         if not overlap.any():

@@ -12,7 +12,7 @@ from ase import Atoms
 
 from aiida_pace.config import InitialSetConfig
 from aiida_pace.frames import Frames
-from aiida_pace.structures.fingerprint import duplicate_indices
+from aiida_pace.structures.fingerprint import DistinctFrames, duplicate_indices
 from aiida_pace.structures.guards import closest_approach
 from aiida_pace.structures.ingredients import Ingredients
 from aiida_pace.structures.lattices import bond_of
@@ -64,10 +64,10 @@ def generate_initial_set(
     counts = allocate(count - len(images), {name: applies.get(name, 0.0) for name in RECIPES})
     # Each recipe has a generator of its own: more frames of one leave the others as they are.
     generators = dict(zip(RECIPES, rng.spawn(len(RECIPES)), strict=True))
-    for name, recipe in RECIPES.items():
+    distinct = DistinctFrames(config.distinct)
+    for name in RECIPES:
         given = Ingredients(elements, config, generators[name], tuple(structures))
-        for index in range(counts[name]):
-            images.append(recipe(given, index))
+        images += _distinct_images(name, counts[name], given, distinct)
     frames = Frames.from_atoms(images)
     if duplicates := duplicate_indices(frames):
         raise ValueError(
@@ -75,6 +75,26 @@ def generate_initial_set(
             'itself); ask for fewer or raise `displacement`, `strain` or `volumes`'
         )
     return frames
+
+
+def _distinct_images(name: str, count: int, given: Ingredients, distinct: DistinctFrames) -> list[Atoms]:
+    """Return ``count`` structures of a recipe; those like earlier ones are drawn again, ``count`` times at most.
+
+    A recipe with few degrees of freedom, such as the dimer, may have no room for so many: then some are alike.
+    """
+    images: list[Atoms] = []
+    spare = count
+    for index in itertools.count():
+        if len(images) == count:
+            break
+        atoms = RECIPES[name](given, index)
+        fresh = distinct.add(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
+        wanted = name == 'user' and index < len(given.structures)
+        if fresh or wanted or not spare:
+            images.append(atoms)
+        else:
+            spare -= 1
+    return images
 
 
 def allocate(count: int, shares: Mapping[str, float]) -> dict[str, int]:

@@ -14,6 +14,7 @@ from ase.data import atomic_numbers, reference_states
 from ase.neighborlist import neighbor_list
 
 from aiida_pace.structures.guards import radii_of
+from aiida_pace.structures.neighbours import reduced_cell
 
 __all__ = ('COMPOUNDS', 'ELEMENTAL', 'Bond', 'Prototype', 'bond_of', 'lattice_constant', 'own_prototype', 'supercell')
 
@@ -170,7 +171,9 @@ def lattice_constant(prototype: Prototype, elements: Sequence[str], constants: M
 
 @functools.lru_cache(maxsize=4096)
 def supercell(prototype: Prototype, matrix: tuple[int, ...]) -> tuple[FloatArray, FloatArray, npt.NDArray[np.int64]]:
-    """Return cell, positions and sites of a supercell, in units of the lattice constant; the cell is reduced.
+    """Return cell, positions and sites of a supercell, in units of the lattice constant.
+
+    The cell is reduced and right-handed.
 
     :param matrix: (h11, h21, h22, h31, h32, h33), the lower triangle of its Hermite normal form.
     """
@@ -178,27 +181,12 @@ def supercell(prototype: Prototype, matrix: tuple[int, ...]) -> tuple[FloatArray
     primitive = np.array(prototype.cell)
     points = np.stack(np.meshgrid(range(h11), range(h22), range(h33), indexing='ij'), axis=-1).reshape(-1, 3)
     cell = reduced_cell(np.array([[h11, 0, 0], [h21, h22, 0], [h31, h32, h33]]) @ primitive)
+    cell *= np.sign(np.linalg.det(cell))
     positions = (points[:, None, :] + np.array(prototype.basis)[None, :, :]).reshape(-1, 3) @ primitive
     sites = np.tile(prototype.sites, len(points))
     for array in (cell, positions, sites):
         array.flags.writeable = False
     return cell, positions, sites
-
-
-def reduced_cell(cell: FloatArray) -> FloatArray:
-    """Return short vectors of the same lattice, right-handed: each is shortened by the others until none shrinks."""
-    cell = np.array(cell, dtype='f8')
-    changed = True
-    while changed:
-        changed = False
-        cell = cell[np.argsort(np.einsum('ix,ix->i', cell, cell), kind='stable')]
-        for i, j in ((1, 0), (2, 0), (2, 1)):
-            # The margin keeps a tie of exactly one half from going back and forth.
-            share = float(cell[i] @ cell[j] / (cell[j] @ cell[j]))
-            if abs(share) > 0.5 + 1e-9:
-                cell[i] -= round(share) * cell[j]
-                changed = True
-    return cell if np.linalg.det(cell) > 0 else -cell
 
 
 def random_matrix(size: int, rng: np.random.Generator) -> tuple[int, ...]:

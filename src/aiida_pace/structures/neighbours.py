@@ -8,15 +8,38 @@ import numpy as np
 import numpy.typing as npt
 from ase.geometry import complete_cell
 
-__all__ = ('images_within', 'whole_cell', 'wrapped_vectors')
+__all__ = ('images_within', 'reduced_cell', 'wrapped_vectors')
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
-def whole_cell(cell: FloatArray, pbc: npt.NDArray[np.bool_]) -> FloatArray:
-    """Return the cell with unit vectors in place of missing ones; those may be missing that are not periodic."""
-    return np.asarray(cell) if np.all(pbc) else np.asarray(complete_cell(cell))
+#: More images of a cell than this are worth choosing short vectors for it.
+MANY_IMAGES = 343
+
+#: Images are looked for up to this many cells away: a reduced cell so thin has atoms far too close in the nearest ones.
+FARTHEST_IMAGE = 20
+
+
+def _whole_cell(cell: FloatArray, pbc: npt.NDArray[np.bool_]) -> FloatArray:
+    """Return the cell with vectors of unit length, normal to the others, for the directions that are not periodic."""
+    return np.asarray(cell) if np.all(pbc) else np.asarray(complete_cell(np.where(np.reshape(pbc, (3, 1)), cell, 0.0)))
+
+
+def reduced_cell(cell: FloatArray) -> FloatArray:
+    """Return short vectors of the same lattice: each is shortened by shorter ones until none shrinks."""
+    cell = np.array(cell, dtype='f8')
+    changed = True
+    while changed:
+        changed = False
+        first, second, third = np.argsort(np.einsum('ix,ix->i', cell, cell), kind='stable')
+        for i, j in ((second, first), (third, first), (third, second)):
+            # The margin keeps a tie of exactly one half from going back and forth.
+            share = float(cell[i] @ cell[j] / (cell[j] @ cell[j]))
+            if abs(share) > 0.5 + 1e-9:
+                cell[i] -= round(share) * cell[j]
+                changed = True
+    return cell
 
 
 def wrapped_vectors(
@@ -29,31 +52,41 @@ def wrapped_vectors(
     :returns: (p, q, 3) vectors and (s, 3) shifts, of which one is zero: every image nearer than ``reach`` is a vector
         plus a shift, and so are some that are farther.
     """
-    cell = whole_cell(cell, pbc)
+    cell = _whole_cell(cell, pbc)
     inverse = np.linalg.inv(cell)
+    counts = _image_counts(inverse, pbc, reach)
+    if np.prod(2 * counts + 1) > MANY_IMAGES:
+        cell = reduced_cell(cell)
+        inverse = np.linalg.inv(cell)
+        counts = _image_counts(inverse, pbc, reach)
     fractions = (others @ inverse)[None, :, :] - (positions @ inverse)[:, None, :]
     fractions[..., pbc] -= np.round(fractions[..., pbc])
-    # The norm of a column of the inverse is one over the height of the cell; a wrapped difference is at most 1/2.
-    counts = np.where(pbc, np.floor(reach * np.linalg.norm(inverse, axis=0) + 0.5), 0).astype(int)
     shifts = np.array(list(itertools.product(*(range(-count, count + 1) for count in counts))))
-    return fractions @ cell, shifts @ cell
+    return (fractions.reshape(-1, 3) @ cell).reshape(fractions.shape), shifts @ cell
+
+
+def _image_counts(inverse: npt.NDArray[np.floating], pbc: npt.NDArray[np.bool_], reach: float) -> IntArray:
+    """Return how many cells away, in each direction, images of wrapped differences can be within ``reach``."""
+    # The norm of a column of the inverse is one over the height of the cell; a wrapped difference is at most 1/2.
+    counts = np.where(pbc, np.floor(reach * np.linalg.norm(inverse, axis=0) + 0.5), 0)
+    return np.minimum(counts, FARTHEST_IMAGE).astype('i8')
 
 
 def images_within(
     positions: FloatArray, cell: FloatArray, pbc: npt.NDArray[np.bool_], reach: float
 ) -> tuple[IntArray, FloatArray]:
-    """Return the atoms, moved into the cell, and all periodic images of them nearer than ``reach`` to the cell.
+    """Return the atoms, moved into one reduced cell, and all periodic images of them nearer than ``reach`` to it.
 
     :returns: (m,) atom that each is an image of, the ``N`` atoms themselves first, and (m, 3) positions in Å.
     """
-    cell = whole_cell(cell, pbc)
+    cell = reduced_cell(_whole_cell(cell, pbc))
     inverse = np.linalg.inv(cell)
     fractions = positions @ inverse
     fractions[:, pbc] %= 1.0
     margins = reach * np.linalg.norm(inverse, axis=0)
     owners = np.arange(len(positions))
     for axis in np.flatnonzero(pbc):
-        count = int(np.ceil(margins[axis]))
+        count = min(int(np.ceil(margins[axis])), FARTHEST_IMAGE)
         parts = [(owners, fractions)]
         for shift in (s for s in range(-count, count + 1) if s):
             moved = fractions[:, axis] + shift
