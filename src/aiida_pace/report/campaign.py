@@ -11,7 +11,7 @@ from aiida_pace.report import graph
 from aiida_pace.report.graph import ENDED
 from aiida_pace.report.steps import Phase, Progress, StepSummary, given_labels, phases, progress, summarise_steps
 
-__all__ = ('PROCESS_TYPE', 'CampaignSummary', 'Fault', 'Pause', 'summarise_campaign')
+__all__ = ('CAMPAIGN_EXTRA', 'PROCESS_TYPE', 'CampaignSummary', 'Fault', 'Pause', 'summarise_campaign')
 
 #: Process type of the work chain; by name, as importing it, with all engines' plugins, takes seconds.
 PROCESS_TYPE = 'aiida.workflows:pace.active_learning'
