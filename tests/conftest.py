@@ -10,7 +10,13 @@ from pathlib import Path
 import pytest
 from aiida import orm
 
-pytest_plugins = ['aiida.tools.pytest_fixtures', 'tests.fixtures.dft', 'tests.fixtures.potentials']
+pytest_plugins = [
+    'aiida.tools.pytest_fixtures',
+    'tests.fixtures.campaigns',
+    'tests.fixtures.dft',
+    'tests.fixtures.sandbox',
+    'tests.fixtures.potentials',
+]
 
 REPOSITORY = Path(__file__).parents[1]
 ENGINES = Path(os.environ.get('AIIDA_PACE_ENGINES', REPOSITORY / '.engines' / 'bin'))
