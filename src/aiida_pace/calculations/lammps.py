@@ -52,7 +52,7 @@ class PaceLammpsCalculation(CalcJob):
         spec.input(
             'parameters',
             valid_type=orm.Dict,
-            default=lambda: orm.Dict({}),  # type: ignore[no-untyped-call]
+            default=lambda: orm.Dict({}),
             validator=lambda node, _: config_error(MdConfig, node.get_dict()),
             help='Settings of `MdConfig`.',
         )
@@ -215,4 +215,4 @@ class PaceLammpsCalculation(CalcJob):
 
 def elements_of(structure: orm.StructureData) -> list[str]:
     """Return the elements of a structure in the order of LAMMPS' atom types."""
-    return sorted(structure.get_symbols_set())  # type: ignore[no-untyped-call]
+    return sorted(structure.get_symbols_set())

@@ -57,7 +57,7 @@ class PaceTrainCalculation(CalcJob):
         spec.input(
             'parameters',
             valid_type=orm.Dict,
-            default=lambda: orm.Dict({}),  # type: ignore[no-untyped-call]
+            default=lambda: orm.Dict({}),
             validator=cls.validate_parameters,
             help='Settings of `aiida_pace.config.TrainingConfig`.',
         )
@@ -146,7 +146,7 @@ class PaceTrainCalculation(CalcJob):
     @classmethod
     def validate_parameters(cls, node: orm.Dict | None, port: t.Any) -> str | None:
         """Refuse settings that `TrainingConfig` does not know or that are out of range."""
-        error = config_error(TrainingConfig, node.get_dict()) if node is not None else None  # type: ignore[no-untyped-call]
+        error = config_error(TrainingConfig, node.get_dict()) if node is not None else None
         return f'`{port.name}`: {error}' if error else None
 
     @classmethod
@@ -244,4 +244,4 @@ def chosen_training_set(
 
 
 def _config(parameters: orm.Dict) -> TrainingConfig:
-    return TrainingConfig.model_validate(parameters.get_dict())  # type: ignore[no-untyped-call]
+    return TrainingConfig.model_validate(parameters.get_dict())

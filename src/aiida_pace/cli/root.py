@@ -47,7 +47,7 @@ def with_profile(command: Callable[P, R]) -> Callable[P, R]:
         from aiida.common.exceptions import AiidaException, ConfigurationError
 
         try:
-            load_backend_if_not_loaded()  # type: ignore[no-untyped-call]
+            load_backend_if_not_loaded()
         except ConfigurationError as exception:
             raise click.ClickException(
                 f'no profile could be loaded ({exception}): set AIIDA_PATH to the folder with your profiles, name one '

@@ -49,7 +49,7 @@ class PaceEvaluateParser(Parser):
         if 'grade' in arrays:
             parameters['max_grade'] = float(arrays['grade'].max())
         self.out('evaluation', orm.ArrayData(arrays))
-        self.out('output_parameters', orm.Dict(parameters))  # type: ignore[no-untyped-call]
+        self.out('output_parameters', orm.Dict(parameters))
         return None
 
     def _missing(self) -> ExitCode:

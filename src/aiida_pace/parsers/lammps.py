@@ -129,7 +129,7 @@ class PaceLammpsParser(Parser):
             'target_steps': config.steps,
             'wall_time_seconds': log.wall_time_seconds,
         }
-        self.out('output_parameters', orm.Dict(parameters))  # type: ignore[no-untyped-call]
+        self.out('output_parameters', orm.Dict(parameters))
 
     def _frames(self, snapshots: list[Snapshot], origins: list[str]) -> Frames:
         """Return frames as the structure of the input is: same orientation, same order of the atoms."""
@@ -154,8 +154,9 @@ class PaceLammpsParser(Parser):
     def _exit(self, label: str, **details: t.Any) -> ExitCode:
         """Return the exit code ``label`` with its message filled in."""
         if 'detail' not in details:
-            words = self._text(PaceLammpsCalculation.FILENAME_OUTPUT).split('\n')
-            details['detail'] = next((line.strip() for line in reversed(words) if line.strip()), 'nothing')
+            # The shell may have complained to the scheduler's file.
+            text = self._text(PaceLammpsCalculation.FILENAME_OUTPUT) or self.node.get_scheduler_stderr() or ''
+            details['detail'] = (text.strip().splitlines() or ['nothing'])[-1]
         return t.cast(ExitCode, self.exit_codes[label].format(**details))
 
     def _text(self, name: str) -> str:

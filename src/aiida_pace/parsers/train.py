@@ -133,7 +133,7 @@ class PaceTrainParser(Parser):
                 parameters |= {f'{prefix}{name}': value for name, value in _weighted_errors(table, kappa).items()}
                 curves |= {f'{prefix}{curve}': table[name] for name, curve in CURVES.items()}
         self.out('potential', potential)
-        self.out('output_parameters', orm.Dict(parameters))  # type: ignore[no-untyped-call]
+        self.out('output_parameters', orm.Dict(parameters))
         self.out('learning_curve', orm.ArrayData(curves))
 
     def _potential(self, name: str, metrics: Metrics, yace: bytes | None = None) -> AcePotentialData:

@@ -7,17 +7,23 @@ from pathlib import Path
 
 from aiida import orm
 from aiida.common import AttributeDict
-from aiida.engine import ExitCode, ProcessBuilder, ProcessSpec, ToContext, if_, while_
-from aiida.plugins import DataFactory, WorkflowFactory
+from aiida.engine import ExitCode, ProcessBuilder, ToContext, if_, while_
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
-from plumpy import PortNamespace
 
 from aiida_pace.calculations.functions import generate_initial
 from aiida_pace.config import InitialSetConfig, TrainingConfig
+from aiida_pace.data.active_set import AceActiveSetData
+from aiida_pace.data.dataset import AtomsDatasetData
+from aiida_pace.data.potential import AcePotentialData
 from aiida_pace.formats.training import isolated_atom_energies
 from aiida_pace.structures.initial import atoms_per_element
+from aiida_pace.workflows.candidates import CandidatesWorkChain
+from aiida_pace.workflows.explore import ExploreWorkChain
+from aiida_pace.workflows.label import LabelWorkChain
 from aiida_pace.workflows.lane import CampaignWorkChain
 from aiida_pace.workflows.protocols import fill_builder
+from aiida_pace.workflows.train.base import TrainBaseWorkChain
 from aiida_pace.workflows.validators import (
     missing_executable,
     missing_pseudos,
@@ -25,14 +31,6 @@ from aiida_pace.workflows.validators import (
     validate_elements,
     validate_positive,
 )
-
-AceActiveSetData = DataFactory('pace.active_set')
-AcePotentialData = DataFactory('pace.potential')
-AtomsDatasetData = DataFactory('pace.dataset')
-CandidatesWorkChain = WorkflowFactory('pace.candidates')
-ExploreWorkChain = WorkflowFactory('pace.explore')
-LabelWorkChain = WorkflowFactory('pace.label')
-TrainBaseWorkChain = WorkflowFactory('pace.train.base')
 
 __all__ = ('CAMPAIGN_EXTRA', 'ActiveLearningWorkChain')
 
@@ -44,7 +42,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
     """Make an ACE potential: MD walkers find what it does not know, DFT labels that, training learns it."""
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
         """Define the process specification."""
         super().define(spec)
         cls._define_inputs(spec)
@@ -75,7 +73,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         cls._define_outputs(spec)
 
     @classmethod
-    def _define_inputs(cls, spec: ProcessSpec) -> None:
+    def _define_inputs(cls, spec: WorkChainSpec) -> None:
         spec.input(
             'dataset',
             valid_type=AtomsDatasetData,
@@ -137,7 +135,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         spec.inputs.validator = cls.validate_inputs
 
     @classmethod
-    def _define_outputs(cls, spec: ProcessSpec) -> None:
+    def _define_outputs(cls, spec: WorkChainSpec) -> None:
         spec.output('potential', valid_type=AcePotentialData, required=False, help='The last potential.')
         spec.output('active_set', valid_type=AceActiveSetData, required=False, help='Its active set.')
         spec.output('training', valid_type=orm.Dict, required=False, help='Errors of its fit.')
@@ -195,7 +193,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         return fill_builder(cls.get_builder(), codes, structures, inputs, options or {})
 
     @classmethod
-    def validate_inputs(cls, value: t.Mapping[str, t.Any], namespace: PortNamespace) -> str | None:
+    def validate_inputs(cls, value: t.Any, _: t.Any) -> str | None:
         """Refuse inputs that do not fit each other, before anything runs."""
         structures = value.get('explore', {}).get('structures', {})
         if not structures:
@@ -383,7 +381,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         """Attach what there is and return ``exit_code`` with the cause that ``child`` gives."""
         self._attach()
         self._enter('failed')
-        cause = child.exit_message or f'{child.process_label}<{child.pk}> is {child.process_state.value}'
+        cause = child.exit_message or f'{child.process_label}<{child.pk}> is {child.process_state}'
         return exit_code.format(step=self.cycle_label, cause=cause)
 
 

@@ -6,20 +6,18 @@ import typing as t
 
 import numpy as np
 from aiida import orm
-from aiida.engine import ExitCode, ProcessSpec, ToContext, if_
-from aiida.plugins import CalculationFactory, DataFactory
-from plumpy import PortNamespace
+from aiida.engine import ExitCode, ToContext, if_
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
+from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
 from aiida_pace.calculations.functions import make_candidate_pool, take_above_grade
+from aiida_pace.calculations.select import PaceSelectCalculation
 from aiida_pace.config import SwarmConfig
+from aiida_pace.data.active_set import AceActiveSetData
+from aiida_pace.data.dataset import AtomsDatasetData
+from aiida_pace.data.potential import AcePotentialData
 from aiida_pace.workflows.lane import CampaignWorkChain
 from aiida_pace.workflows.validators import validate_config, validate_positive
-
-AceActiveSetData = DataFactory('pace.active_set')
-AcePotentialData = DataFactory('pace.potential')
-AtomsDatasetData = DataFactory('pace.dataset')
-PaceEvaluateCalculation = CalculationFactory('pace.evaluate')
-PaceSelectCalculation = CalculationFactory('pace.select')
 
 __all__ = ('CandidatesWorkChain',)
 
@@ -31,7 +29,7 @@ class CandidatesWorkChain(CampaignWorkChain):
     """Make a swarm around every halted frame, keep what is extrapolative, choose the most informative by MaxVol."""
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
         """Define the process specification."""
         super().define(spec)
         spec.input_namespace(
@@ -93,7 +91,7 @@ class CandidatesWorkChain(CampaignWorkChain):
         spec.exit_code(412, 'ERROR_SELECTION_FAILED', message='`pace_select` could not choose among the candidates.')
 
     @classmethod
-    def validate_inputs(cls, value: t.Mapping[str, t.Any], namespace: PortNamespace) -> str | None:
+    def validate_inputs(cls, value: t.Any, _: t.Any) -> str | None:
         """Refuse an active set of another potential."""
         if 'active_set' in value and 'potential' in value and not value['active_set'].matches(value['potential']):
             return '`active_set` belongs to another potential: build it anew with `pace.active_set` for `potential`.'

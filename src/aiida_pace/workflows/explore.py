@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 from aiida import orm
-from aiida.engine import ExitCode, ProcessSpec, ToContext, append_
-from aiida.plugins import CalculationFactory, DataFactory, WorkflowFactory
+from aiida.engine import ExitCode, append_
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_pace.calculations.functions import summarise_walkers
+from aiida_pace.calculations.lammps import PaceLammpsCalculation
+from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.workflows.lane import CampaignWorkChain, balanced_shares, called_as
+from aiida_pace.workflows.lane.explore import ExploreLaneWorkChain
 from aiida_pace.workflows.validators import validate_positive
-
-AtomsDatasetData = DataFactory('pace.dataset')
-ExploreLaneWorkChain = WorkflowFactory('pace.lane.explore')
-PaceLammpsCalculation = CalculationFactory('pace.lammps')
 
 __all__ = ('ExploreWorkChain',)
 
@@ -21,7 +20,7 @@ class ExploreWorkChain(CampaignWorkChain):
     """Run one walker per structure; a walker that fails is counted and named, the others go on."""
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
         """Define the process specification."""
         super().define(spec)
         spec.input_namespace(
@@ -61,7 +60,7 @@ class ExploreWorkChain(CampaignWorkChain):
             '`verdi process report` of one of them.',
         )
 
-    def run_lanes(self) -> ToContext:
+    def run_lanes(self) -> None:
         """Share the walkers between the lanes and start the lanes."""
         names = sorted(self.inputs.structures)
         seeds = {name: orm.Int(self.inputs.seed.value + number) for number, name in enumerate(names)}

@@ -6,17 +6,17 @@ import typing as t
 
 import numpy as np
 from aiida import orm
-from aiida.engine import ExitCode, ProcessSpec, ToContext, append_
-from aiida.plugins import DataFactory, WorkflowFactory
-from plumpy import PortNamespace
+from aiida.engine import ExitCode, append_
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
+from aiida.plugins import WorkflowFactory
 
 from aiida_pace.calculations.functions import account_labels, collect_labels, split_structures
+from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.workflows.lane import CampaignWorkChain, balanced_shares, called_as
+from aiida_pace.workflows.lane.label import LabelLaneWorkChain
 from aiida_pace.workflows.validators import missing_pseudos, validate_fraction, validate_positive
 
-AtomsDatasetData = DataFactory('pace.dataset')
-LabelLaneWorkChain = WorkflowFactory('pace.lane.label')
-PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
+PwBaseWorkChain: t.Any = WorkflowFactory('quantumespresso.pw.base')
 
 __all__ = ('LabelWorkChain',)
 
@@ -25,7 +25,7 @@ class LabelWorkChain(CampaignWorkChain):
     """Label every frame of a data set with ``PwBaseWorkChain``, in a bounded number of lanes."""
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
         """Define the process specification."""
         super().define(spec)
         spec.input('dataset', valid_type=AtomsDatasetData, help='The frames to label.')
@@ -66,7 +66,7 @@ class LabelWorkChain(CampaignWorkChain):
         )
 
     @classmethod
-    def validate_inputs(cls, value: t.Mapping[str, t.Any], namespace: PortNamespace) -> str | None:
+    def validate_inputs(cls, value: t.Any, namespace: t.Any) -> str | None:
         """Refuse a data set with an element that has no pseudopotential."""
         if 'dataset' not in namespace or 'dataset' not in value or 'pseudos' not in value.get('pw', {}):
             return None
@@ -78,7 +78,7 @@ class LabelWorkChain(CampaignWorkChain):
             dataset=self.inputs.dataset, metadata={'call_link_label': 'split_structures'}
         )
 
-    def run_lanes(self) -> ToContext:
+    def run_lanes(self) -> None:
         """Share the structures between the lanes, by estimated cost, and start the lanes."""
         costs = {key: float(len(structure.sites) ** 3) for key, structure in self.ctx.structures.items()}
         shares = balanced_shares(costs, self.inputs.max_concurrent.value)
@@ -94,7 +94,7 @@ class LabelWorkChain(CampaignWorkChain):
         for key in self.ctx.structures:
             job = next((job for lane in self.ctx.lanes if (job := called_as(lane, key)) is not None), None)
             cause = _cause_of_failure(job)
-            if cause is None:
+            if job is not None and cause is None:
                 self.ctx.trajectories[key] = job.outputs.output_trajectory
                 self.ctx.parameters[key] = job.outputs.output_parameters
             else:
@@ -123,7 +123,7 @@ def _cause_of_failure(job: orm.ProcessNode | None) -> str | None:
     if job is None:
         return 'never started: its lane stopped'
     if not job.is_finished_ok:
-        return job.exit_message or job.exception or job.process_state.value
+        return job.exit_message or job.exception or str(job.process_state)
     arrays = job.outputs.output_trajectory
     for name in ('energy', 'forces', 'stress'):
         if name not in arrays.get_arraynames() or not np.isfinite(arrays.get_array(name)).all():

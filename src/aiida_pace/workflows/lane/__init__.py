@@ -8,7 +8,8 @@ from collections.abc import Mapping
 
 from aiida import orm
 from aiida.common.links import LinkType
-from aiida.engine import Process, ProcessSpec, ToContext, WorkChain, append_, while_
+from aiida.engine import Process, ToContext, WorkChain, append_, while_
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 __all__ = (
     'CampaignWorkChain',
@@ -57,7 +58,7 @@ def called_as(caller: orm.WorkflowNode, label: str) -> orm.ProcessNode | None:
     links = caller.base.links.get_outgoing(
         link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK), link_label_filter=label
     ).all()
-    return links[0].node if links else None
+    return t.cast(orm.ProcessNode, links[0].node) if links else None
 
 
 class LaneWorkChain(CampaignWorkChain):
@@ -66,7 +67,7 @@ class LaneWorkChain(CampaignWorkChain):
     _process_class: type[Process]
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
         """Define the process specification."""
         super().define(spec)
         spec.input_namespace(

@@ -5,12 +5,10 @@ from __future__ import annotations
 import typing as t
 
 from aiida import orm
-from aiida.engine import ProcessSpec
-from aiida.plugins import CalculationFactory
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
+from aiida_pace.calculations.lammps import PaceLammpsCalculation
 from aiida_pace.workflows.lane import LaneWorkChain
-
-PaceLammpsCalculation = CalculationFactory('pace.lammps')
 
 __all__ = ('ExploreLaneWorkChain',)
 
@@ -21,7 +19,7 @@ class ExploreLaneWorkChain(LaneWorkChain):
     _process_class = PaceLammpsCalculation
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
         """Define the process specification."""
         super().define(spec)
         spec.expose_inputs(PaceLammpsCalculation, namespace='lammps', exclude=('structure', 'seed'))

@@ -4,12 +4,12 @@ from __future__ import annotations
 
 import typing as t
 
-from aiida.engine import ProcessSpec
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida.plugins import WorkflowFactory
 
 from aiida_pace.workflows.lane import LaneWorkChain
 
-PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
+PwBaseWorkChain: t.Any = WorkflowFactory('quantumespresso.pw.base')
 
 __all__ = ('LabelLaneWorkChain',)
 
@@ -20,7 +20,7 @@ class LabelLaneWorkChain(LaneWorkChain):
     _process_class = PwBaseWorkChain
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
         """Define the process specification."""
         super().define(spec)
         spec.expose_inputs(PwBaseWorkChain, exclude=('kpoints', 'pw.structure', 'pw.parent_folder'))

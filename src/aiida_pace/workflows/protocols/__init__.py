@@ -12,7 +12,7 @@ from aiida.engine import ProcessBuilder
 from aiida.plugins import WorkflowFactory
 from aiida_quantumespresso.workflows.protocols.utils import recursive_merge
 
-PwBaseWorkChain = WorkflowFactory('quantumespresso.pw.base')
+PwBaseWorkChain: t.Any = WorkflowFactory('quantumespresso.pw.base')
 
 __all__ = ('CODES', 'fill_builder')
 
@@ -29,7 +29,7 @@ CODES = {
 
 
 def fill_builder(
-    builder: ProcessBuilder,
+    builder: t.Any,
     codes: Mapping[str, orm.AbstractCode | str],
     structures: Mapping[str, orm.StructureData],
     inputs: dict[str, t.Any],

@@ -8,16 +8,15 @@ from aiida.engine import (
     BaseRestartWorkChain,
     ExitCode,
     ProcessHandlerReport,
-    ProcessSpec,
     ToContext,
     process_handler,
     while_,
 )
-from aiida.plugins import CalculationFactory, DataFactory
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
-AceActiveSetData = DataFactory('pace.active_set')
-PaceActiveSetCalculation = CalculationFactory('pace.active_set')
-PaceTrainCalculation = CalculationFactory('pace.train')
+from aiida_pace.calculations.active_set import PaceActiveSetCalculation
+from aiida_pace.calculations.train import PaceTrainCalculation
+from aiida_pace.data.active_set import AceActiveSetData
 
 __all__ = ('TrainBaseWorkChain',)
 
@@ -28,7 +27,7 @@ class TrainBaseWorkChain(BaseRestartWorkChain):
     _process_class = PaceTrainCalculation
 
     @classmethod
-    def define(cls, spec: ProcessSpec) -> None:  # type: ignore[override]
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
         """Define the process specification."""
         super().define(spec)
         spec.expose_inputs(PaceTrainCalculation, namespace='fit')
