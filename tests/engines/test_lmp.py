@@ -190,7 +190,6 @@ def test_trajectory_has_energies_forces_and_grades_of_pyace(  # noqa: PLR0917
     frames = frames_from_snapshots(
         snapshots,
         atoms.numbers,
-        sorted(set(atoms.get_chemical_symbols())),
         Orientation.of_cell(atoms.cell.array),
         ['x'] * len(snapshots),
     )
@@ -271,7 +270,7 @@ def test_minimisation_follows_the_forces_and_has_fresh_grades(
     assert result.returncode == 0, result.stderr
     assert printed(tmp_path, 'NORM')[0][0] < 1e-5
     (snapshot,) = _snapshots(tmp_path / 'end.dump')
-    frames = frames_from_snapshots([snapshot], atoms.numbers, ['Si'], Orientation.of_cell(atoms.cell.array), ['x'])
+    frames = frames_from_snapshots([snapshot], atoms.numbers, Orientation.of_cell(atoms.cell.array), ['x'])
     np.testing.assert_allclose(frames.grade, by_pyace(frames, si_potential_files)['grade'], rtol=1e-5)
 
 

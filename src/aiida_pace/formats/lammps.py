@@ -14,7 +14,7 @@ from ase.data import atomic_masses, atomic_numbers, chemical_symbols
 if t.TYPE_CHECKING:
     from aiida_pace.config import MdConfig
 
-__all__ = ('Orientation', 'data_file', 'input_script', 'sample_stride')
+__all__ = ('Orientation', 'atom_types', 'data_file', 'input_script', 'sample_stride')
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -69,6 +69,22 @@ class Orientation:
         return np.asarray(vectors @ self.rotation.T)
 
 
+def atom_types(numbers: npt.NDArray[np.integer[t.Any]], elements: Sequence[str]) -> npt.NDArray[np.int64]:
+    """Return (N,) LAMMPS' atom types, which count the ``elements`` from 1.
+
+    :param numbers: (N,) atomic numbers.
+    :raises ValueError: when an atom is of none of the ``elements``.
+    """
+    table = np.zeros(len(chemical_symbols), dtype='i8')
+    for index, element in enumerate(elements, start=1):
+        table[atomic_numbers[element]] = index
+    types = table[numbers]
+    if not types.all():
+        unknown = ', '.join(sorted({chemical_symbols[number] for number in numbers[types == 0]}))
+        raise ValueError(f'{unknown} is not among the elements {", ".join(elements)}')
+    return np.asarray(types)
+
+
 def data_file(
     numbers: npt.NDArray[np.integer[t.Any]],
     positions: FloatArray,
@@ -88,9 +104,7 @@ def data_file(
     """
     box = orientation.cell
     tilts = box[[1, 2, 2], [0, 0, 1]]
-    types = {atomic_numbers[element]: index for index, element in enumerate(elements, start=1)}
-    if unknown := sorted({chemical_symbols[number] for number in numbers if number not in types}):
-        raise ValueError(f'{", ".join(unknown)} is not among the elements {", ".join(elements)}')
+    types = atom_types(numbers, elements)
     lines = [
         'written by aiida-pace',
         '',
@@ -101,10 +115,10 @@ def data_file(
     if triclinic or tilts.any():
         lines.append(' '.join(repr(float(tilt)) for tilt in tilts) + ' xy xz yz')
     lines += ['', 'Masses', '']
-    lines += [f'{number} {atomic_masses[z]} # {chemical_symbols[z]}' for z, number in types.items()]
+    lines += [f'{i} {atomic_masses[atomic_numbers[e]]} # {e}' for i, e in enumerate(elements, start=1)]
     lines += ['', 'Atoms # atomic', '']
-    rows = zip(numbers, orientation.to_lammps(positions).tolist(), strict=True)
-    lines += [f'{i} {types[int(z)]} {x!r} {y!r} {w!r}' for i, (z, (x, y, w)) in enumerate(rows, start=1)]
+    rows = zip(types, orientation.to_lammps(positions).tolist(), strict=True)
+    lines += [f'{i} {kind} {x!r} {y!r} {z!r}' for i, (kind, (x, y, z)) in enumerate(rows, start=1)]
     return '\n'.join(lines) + '\n'
 
 

@@ -7,7 +7,6 @@ from collections.abc import Iterable, Iterator, Sequence
 
 import numpy as np
 import numpy.typing as npt
-from ase.data import atomic_numbers
 
 from aiida_pace.formats.lammps import Orientation
 from aiida_pace.frames import Frames
@@ -46,22 +45,26 @@ class Snapshot:
         return float(self.grade.max())
 
 
-def read_dump(lines: Iterable[str]) -> Iterator[Snapshot]:
+def read_dump(lines: Iterable[str], types: npt.NDArray[np.int64] | None = None) -> Iterator[Snapshot]:
     """Yield the frames of a dump, one in memory at a time, atoms in the order of their ids.
 
-    :raises DumpError: at the first frame that is incomplete, has other columns than `DUMP_COLUMNS`, misses an atom or
-        holds a number that is not finite.
+    :param types: (N,) atom types that each frame must have.
+    :raises DumpError: at the first frame that is incomplete, has other columns than `DUMP_COLUMNS` or other atoms than
+        it should, or holds a number that is not finite.
     """
     numbered = enumerate(lines, start=1)
     for number, line in numbered:
         if line.strip() != 'ITEM: TIMESTEP':
             raise DumpError(f'line {number}: expected `ITEM: TIMESTEP`, found `{line.strip()[:80]}`')
         try:
-            yield _snapshot(line for _, line in numbered)
+            snapshot = _snapshot(line for _, line in numbered)
+            if types is not None and not np.array_equal(snapshot.types, types):
+                raise ValueError('the atoms are not those of the structure')
         except StopIteration:
             raise DumpError(f'the frame that starts in line {number} is incomplete') from None
         except ValueError as exception:
             raise DumpError(f'the frame that starts in line {number}: {exception}') from exception
+        yield snapshot
 
 
 def _snapshot(lines: Iterator[str]) -> Snapshot:
@@ -132,24 +135,14 @@ def thinned(snapshots: Iterable[Snapshot], limit: int) -> list[Snapshot]:
 
 
 def frames_from_snapshots(
-    snapshots: Sequence[Snapshot],
-    numbers: npt.NDArray[np.int32],
-    elements: Sequence[str],
-    orientation: Orientation,
-    origins: Sequence[str],
+    snapshots: Sequence[Snapshot], numbers: npt.NDArray[np.int32], orientation: Orientation, origins: Sequence[str]
 ) -> Frames:
     """Return frames in the orientation and atom order of the structure that was run.
 
     :param numbers: (N,) atomic numbers of that structure.
-    :param elements: symbols in the order of the atom types.
     :param orientation: of the cell of that structure.
     :param origins: what made each frame.
-    :raises DumpError: when a frame has other atoms than the structure.
     """
-    by_type = np.array([0, *(atomic_numbers[element] for element in elements)])
-    for snapshot in snapshots:
-        if len(snapshot.types) != len(numbers) or not np.array_equal(by_type[snapshot.types], numbers):
-            raise DumpError(f'step {snapshot.step}: the atoms are not those of the structure')
     count = len(snapshots)
     return Frames(
         offsets=np.arange(count + 1) * len(numbers),

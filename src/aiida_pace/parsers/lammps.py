@@ -15,7 +15,7 @@ from aiida.parsers import Parser
 from aiida_pace.calculations.lammps import PaceLammpsCalculation, elements_of
 from aiida_pace.config import MdConfig
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.formats.lammps import BARS_PER_GIGAPASCAL, Orientation
+from aiida_pace.formats.lammps import BARS_PER_GIGAPASCAL, Orientation, atom_types
 from aiida_pace.formats.lammps_dump import DumpError, Snapshot, frames_from_snapshots, read_dump, thinned
 from aiida_pace.formats.lammps_log import Log, parse_log
 from aiida_pace.frames import Frames
@@ -71,11 +71,13 @@ class PaceLammpsParser(Parser):
     def _read_trajectory(self, directory: Path, config: MdConfig) -> _Trajectory:
         """Read the dumps that are there, as far as they can be read."""
         found = _Trajectory()
+        structure = self.node.inputs.structure
+        types = atom_types(structure.get_ase().numbers, elements_of(structure))
 
         def read(name: str) -> t.Iterator[Snapshot]:
             try:
                 with Path(directory, name).open(encoding='utf-8', errors='replace') as handle:
-                    yield from read_dump(handle)
+                    yield from read_dump(handle, types)
             except FileNotFoundError:
                 return
             except DumpError as exception:
@@ -133,10 +135,8 @@ class PaceLammpsParser(Parser):
 
     def _frames(self, snapshots: list[Snapshot], origins: list[str]) -> Frames:
         """Return frames as the structure of the input is: same orientation, same order of the atoms."""
-        structure = self.node.inputs.structure
-        atoms = structure.get_ase()
-        orientation = Orientation.of_cell(atoms.cell.array)
-        return frames_from_snapshots(snapshots, atoms.numbers, elements_of(structure), orientation, origins)
+        atoms = self.node.inputs.structure.get_ase()
+        return frames_from_snapshots(snapshots, atoms.numbers, Orientation.of_cell(atoms.cell.array), origins)
 
     def _judge(self, log: Log, trajectory: _Trajectory, config: MdConfig) -> ExitCode | None:
         """Return the exit code of how the run ended, None for success."""
