@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import typing as t
-from collections import Counter
 from collections.abc import Mapping
 
+import numpy as np
 from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJob, CalcJobProcessSpec
@@ -14,16 +14,20 @@ from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
 from aiida_pace.formats.pacemaker import write_dataframe
+from aiida_pace.formats.training import learned_atoms
 from aiida_pace.frames import Frames
 
 __all__ = ('PaceActiveSetCalculation',)
 
 
 class PaceActiveSetCalculation(CalcJob):
-    """Run ``pace_activeset`` on all atoms of the data sets.
+    """Run ``pace_activeset`` on all atoms that the fit learns from.
 
     By default ``pace_activeset`` leaves out atoms whose force error is an outlier. Here it must not: a frame that was
     labelled because a walker halted there, and that is still badly fitted, would halt the next walker again, for ever.
+    What it must leave out are atoms that count neither in a force nor in an energy, such as the buffer of an embedded
+    neighbourhood: their environments would pass for known ones. Both is asked for in the only way there is, by forces
+    in the data frame that are off by nothing or by everything.
     """
 
     CACHE_VERSION = 1
@@ -32,6 +36,10 @@ class PaceActiveSetCalculation(CalcJob):
     FILENAME_DATASET = 'df.pckl.gzip'
     FILENAME_ACTIVE_SET = 'potential.asi'
     FILENAME_OUTPUT = 'pace_activeset.out'
+
+    #: Largest error of a force component of atoms that take part, and the force of those that do not, in eV/Å.
+    LARGEST_ERROR = 1e20
+    FORCE_LEFT_OUT = 1e30
 
     @classmethod
     def define(cls, spec: CalcJobProcessSpec) -> None:  # type: ignore[override]
@@ -44,9 +52,12 @@ class PaceActiveSetCalculation(CalcJob):
         validate_calc_job = spec.inputs.validator
 
         def validate(inputs: dict[str, t.Any], namespace: t.Any) -> str | None:
+            if 'datasets' in namespace and not inputs.get('datasets'):
+                return '`datasets` is empty: give the data sets that the potential was trained on.'
             return (validate_calc_job and validate_calc_job(inputs, namespace)) or cls.validate_inputs(inputs)
 
         spec.inputs.validator = validate
+        spec.inputs['code'].required = True
         options = t.cast(t.Any, spec.inputs)['metadata']['options']
         options['parser_name'].default = 'pace.active_set'
         options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
@@ -59,6 +70,14 @@ class PaceActiveSetCalculation(CalcJob):
             'ERROR_ACTIVE_SET_FAILED',
             invalidates_cache=True,
             message='pace_activeset stopped with: {detail}; see `{filename}`.',
+        )
+        spec.exit_code(
+            311,
+            'ERROR_ENVIRONMENTS_INSUFFICIENT',
+            invalidates_cache=True,
+            message='the data sets hold {count} atoms of {element} that the fit learns from, `potential` has '
+            '{functions} functions for it: an active set needs at least as many atoms; add frames, or train a '
+            'potential with fewer functions.',
         )
         spec.exit_code(
             320,
@@ -74,25 +93,16 @@ class PaceActiveSetCalculation(CalcJob):
 
     @classmethod
     def validate_inputs(cls, inputs: dict[str, t.Any]) -> str | None:
-        """Refuse data sets with too few atoms, or with elements that the potential does not know."""
+        """Refuse data sets with elements that the potential does not know."""
         datasets: Mapping[str, AtomsDatasetData] | None = inputs.get('datasets')
         potential: AcePotentialData | None = inputs.get('potential')
-        if datasets is None or potential is None:  # not exposed, or missing, which the ports report
+        if not datasets or potential is None:  # not exposed, or missing, which its port reports
             return None
-        counts: Counter[str] = Counter()
-        for dataset in datasets.values():
-            counts.update(dataset.element_counts)
-        functions = potential.functions_per_element
-        if unknown := sorted(set(counts) - set(functions)):
-            return (
-                f'`datasets` hold {", ".join(unknown)}, `potential` is for {", ".join(potential.elements)}: give the '
-                'data it was trained on.'
-            )
-        for element, count in functions.items():
-            if counts[element] < count:
+        for name, dataset in sorted(datasets.items()):
+            if unknown := sorted(set(dataset.elements) - set(potential.elements)):
                 return (
-                    f'`datasets` hold {counts[element]} atoms of {element}, `potential` has {count} functions for it: '
-                    'an active set needs at least as many atoms; add frames, or train a potential with fewer functions.'
+                    f'`datasets.{name}` holds {", ".join(unknown)}, `potential` is for '
+                    f'{", ".join(potential.elements)}: give the data it was trained on.'
                 )
         return None
 
@@ -100,10 +110,16 @@ class PaceActiveSetCalculation(CalcJob):
         """Write the frames; the potential is copied from its node."""
         frames = Frames.concatenate([dataset.frames for _, dataset in sorted(self.inputs.datasets.items())])
         with folder.open(self.FILENAME_DATASET, 'wb') as handle:
-            write_dataframe(frames, handle)
+            write_dataframe(self._marked(frames), handle)
         codeinfo = CodeInfo()
         codeinfo.code_uuid = self.inputs.code.uuid
-        codeinfo.cmdline_params = ['--all-atoms', '--dataset', self.FILENAME_DATASET, self.FILENAME_POTENTIAL]
+        codeinfo.cmdline_params = [
+            *('--dataset', self.FILENAME_DATASET),
+            *('-e', str(self.LARGEST_ERROR)),
+            # In batches, for little memory, pace_activeset cannot leave out atoms.
+            *('--batch_size', 'none'),
+            self.FILENAME_POTENTIAL,
+        ]
         codeinfo.stdout_name = self.FILENAME_OUTPUT
         codeinfo.join_files = True
         potential = self.inputs.potential
@@ -114,3 +130,10 @@ class PaceActiveSetCalculation(CalcJob):
         # The set goes to the repository once, as output node, not twice.
         calcinfo.retrieve_temporary_list = [self.FILENAME_ACTIVE_SET]
         return calcinfo
+
+    @classmethod
+    def _marked(cls, frames: Frames) -> Frames:
+        """Return the frames with forces that tell which atoms take part; other labels do not matter here."""
+        forces = np.zeros((len(frames.numbers), 3))
+        forces[~learned_atoms(frames)] = cls.FORCE_LEFT_OUT
+        return frames.replace(energy=np.zeros(len(frames)), forces=forces, stress=None)

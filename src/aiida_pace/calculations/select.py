@@ -51,6 +51,7 @@ class PaceSelectCalculation(CalcJob):
             return (validate_calc_job and validate_calc_job(inputs, namespace)) or cls.validate_inputs(inputs)
 
         spec.inputs.validator = validate
+        spec.inputs['code'].required = True
         options = t.cast(t.Any, spec.inputs)['metadata']['options']
         options['parser_name'].default = 'pace.select'
         options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
@@ -80,15 +81,15 @@ class PaceSelectCalculation(CalcJob):
             message='`{filename}` is no frame of the pool: {detail}; check the version of the code.',
         )
         spec.exit_code(
-            330,
-            'ERROR_SELECTION_EMPTY',
-            message='no frame of the pool enters the active set: all of its {count} frames are known already; filter '
-            'the pool by grade first.',
-        )
-        spec.exit_code(
             400,
             'ERROR_ENGINE_INTERRUPTED',
             message='pace_select was cut short, its last words: "{detail}"; give it more time or memory.',
+        )
+        spec.exit_code(
+            510,
+            'ERROR_SELECTION_EMPTY',
+            message='no frame of the pool enters the active set: all of its {count} frames are known already; filter '
+            'the pool by grade first.',
         )
 
     @classmethod

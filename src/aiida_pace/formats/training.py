@@ -15,7 +15,7 @@ from aiida_pace.frames import FloatArray, Frames
 if t.TYPE_CHECKING:
     from aiida_pace.config import TrainingConfig
 
-__all__ = ('TrainingSet', 'TrainingSetError', 'isolated_atom_energies', 'training_set')
+__all__ = ('TrainingSet', 'TrainingSetError', 'isolated_atom_energies', 'learned_atoms', 'training_set')
 
 #: Isolated atoms of one element whose energies differ by more than this, in eV, are not the same reference.
 ENERGY_TOLERANCE = 1e-3
@@ -81,6 +81,11 @@ def isolated_atom_energies(frames: Frames) -> dict[str, float]:
                 'give `reference_energies` in the parameters'
             )
     return energies
+
+
+def learned_atoms(frames: Frames) -> npt.NDArray[np.bool_]:
+    """(N,) whether a fit learns from an atom: by its own force, or by the energy of its frame."""
+    return np.asarray((frames.force_weight > 0) | (np.repeat(frames.weight, frames.sizes) > 0))
 
 
 def _isolated(frames: Frames) -> npt.NDArray[np.bool_]:

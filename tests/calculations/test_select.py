@@ -1,0 +1,156 @@
+"""`pace.select`: the frames of the pool that the real engine selects."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
+
+import numpy as np
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+from aiida.plugins import CalculationFactory
+from ase import Atoms
+
+from aiida_pace.calculations.select import PaceSelectCalculation
+from aiida_pace.data.active_set import AceActiveSetData
+from aiida_pace.data.dataset import AtomsDatasetData
+from aiida_pace.data.potential import AcePotentialData
+from aiida_pace.formats.pacemaker import write_dataframe
+from aiida_pace.frames import Frames
+from tests.fixtures.frames import random_frames
+from tests.fixtures.nodes import recorded_active_set, recorded_potential
+
+PaceCode = Callable[[str, str], orm.InstalledCode]
+
+Potential = tuple[AcePotentialData, AceActiveSetData]
+
+
+@pytest.fixture
+def silicon(si_potential_files: Path) -> Potential:
+    potential = AcePotentialData((si_potential_files / 'potential.yaml').read_bytes())
+    return potential, AceActiveSetData((si_potential_files / 'active_set.asi').read_bytes(), potential=potential)
+
+
+def mixed_pool(files: Path) -> Frames:
+    """Return frames of all kinds: compressed crystals, one with a left-handed cell, a slab, a molecule, one atom."""
+    known = Frames.load(files / 'dataset.npz').take(range(6))
+    images = [atoms.copy() for atoms in known]
+    for index, atoms in enumerate(images[2:]):
+        atoms.set_cell((0.92 - 0.02 * index) * atoms.cell.array, scale_atoms=True)
+    images[3].set_cell(images[3].cell.array[[1, 0, 2]])
+    images[4].pbc = [True, True, False]
+    images.append(Atoms('Si3', [[0, 0, 0], [2.1, 0, 0], [0, 2.2, 0]]))
+    images.append(Atoms('Si', cell=np.diag([2.3, 2.4, 2.5]), pbc=True))
+    frames = Frames.from_atoms(images, origin='swarm')
+    return frames.replace(grade=np.arange(len(frames.numbers)))
+
+
+def select(
+    pace_code: PaceCode, silicon: Potential, pool: Frames, count: int
+) -> tuple[dict[str, orm.Data], orm.CalcJobNode]:
+    return run_get_node(
+        PaceSelectCalculation,
+        code=pace_code('pace.select', 'pace_select'),
+        dataset=AtomsDatasetData(pool),
+        potential=silicon[0],
+        active_set=silicon[1],
+        max_frames=orm.Int(count),
+    )
+
+
+def test_entry_point() -> None:
+    assert CalculationFactory('pace.select') is PaceSelectCalculation
+
+
+@pytest.mark.engines
+@pytest.mark.usefixtures('aiida_profile_clean')
+def test_selected_frames_are_those_of_the_engine(
+    pace_code: PaceCode,
+    engine: Callable[[str], Path],
+    silicon: Potential,
+    si_potential_files: Path,
+    tmp_path: Path,
+) -> None:
+    pool = mixed_pool(si_potential_files)
+    outputs, node = select(pace_code, silicon, pool, 100)
+    assert node.is_finished_ok, node.exit_message
+    indices = outputs['output_parameters']['indices']
+
+    write_dataframe(pool, tmp_path / 'pool.pckl.gzip')
+    files = [str(si_potential_files / name) for name in ('potential.yaml', 'active_set.asi')]
+    command = [engine('pace_select'), '-p', files[0], '-a', files[1], '-e', 'Si', 'pool.pckl.gzip']
+    subprocess.run(command, cwd=tmp_path, check=True, capture_output=True, timeout=120)
+    script = 'import json, pandas; print(json.dumps(list(pandas.read_pickle("selected.pkl.gz")["name"])))'
+    done = subprocess.run(
+        [engine('python'), '-c', script], cwd=tmp_path, check=True, capture_output=True, text=True, timeout=60
+    )
+    assert [f'frame_{index}' for index in indices] == json.loads(done.stdout)
+    assert {3, 4, 6, 7} <= set(indices), 'the frames that the engine cannot take as they are should be among these'
+
+    selected = outputs['selected'].frames
+    for name, column in pool.take(indices).columns().items():
+        assert np.array_equal(getattr(selected, name), column), name
+
+
+@pytest.mark.engines
+@pytest.mark.usefixtures('aiida_profile_clean')
+def test_no_more_frames_than_asked_for(pace_code: PaceCode, silicon: Potential, si_potential_files: Path) -> None:
+    outputs, node = select(pace_code, silicon, mixed_pool(si_potential_files), 2)
+    assert node.is_finished_ok, node.exit_message
+    assert outputs['selected'].count == len(outputs['output_parameters']['indices']) == 2
+
+
+@pytest.mark.engines
+@pytest.mark.usefixtures('aiida_profile_clean')
+def test_a_pool_that_is_known_already(pace_code: PaceCode, silicon: Potential, si_potential_files: Path) -> None:
+    known = Frames.load(si_potential_files / 'dataset.npz').take([0])
+    known = known.replace(energy=None, forces=None, stress=None)
+    outputs, node = select(pace_code, silicon, known, 5)
+    assert node.exit_status == PaceSelectCalculation.exit_codes.ERROR_SELECTION_EMPTY.status
+    assert 'all of its 1 frames are known already' in node.exit_message
+    assert outputs['output_parameters']['indices'] == []
+    assert 'selected' not in outputs
+
+
+@pytest.mark.usefixtures('aiida_profile_clean')
+class TestInputs:
+    @pytest.fixture
+    def inputs(self, aiida_code_installed: Callable[..., orm.InstalledCode]) -> dict[str, object]:
+        potential = recorded_potential()
+        return {
+            'code': aiida_code_installed(filepath_executable='/bin/true', label='true'),
+            'dataset': AtomsDatasetData(random_frames()),
+            'potential': potential,
+            'active_set': recorded_active_set(potential),
+            'max_frames': orm.Int(5),
+            'metadata': {},
+        }
+
+    @staticmethod
+    def error(inputs: dict[str, object]) -> str:
+        spec = PaceSelectCalculation.spec()
+        inputs = inputs | {'metadata': dict(inputs['metadata'])}
+        return str(spec.inputs.validate(spec.inputs.pre_process(inputs)) or '')
+
+    def test_complete_inputs(self, inputs: dict[str, object]) -> None:
+        assert self.error(inputs) == ''
+
+    @pytest.mark.parametrize('name', ['code', 'dataset', 'potential', 'active_set', 'max_frames'])
+    def test_missing_input(self, inputs: dict[str, object], name: str) -> None:
+        del inputs[name]
+        assert name in self.error(inputs)
+
+    def test_no_frames_asked_for(self, inputs: dict[str, object]) -> None:
+        inputs['max_frames'] = orm.Int(0)
+        assert '`max_frames` is 0: give at least 1' in self.error(inputs)
+
+    def test_elements_that_the_potential_does_not_know(self, inputs: dict[str, object]) -> None:
+        inputs['dataset'] = AtomsDatasetData(random_frames(numbers=(6, 14), sizes=(20,)))
+        assert '`dataset` holds C, `potential` is for Si: give a potential' in self.error(inputs)
+
+    def test_active_set_of_another_potential(self, inputs: dict[str, object]) -> None:
+        inputs['potential'] = AcePotentialData(inputs['potential'].get_yaml().replace(b'c: [0', b'c: [1'))
+        assert '`active_set` was made for another potential' in self.error(inputs)
