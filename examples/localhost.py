@@ -27,6 +27,8 @@ CODES = {
 }
 #: One norm-conserving LDA pseudopotential per element: `Si.pz-vbc.UPF`, `Al.pz-vbc.UPF`.
 PSEUDO_LABEL, PSEUDO_PATTERN = 'pz-vbc', '*.pz-vbc.UPF'
+#: The daemon hands its own PYTHONPATH on to its jobs: without the first line, the engines would import AiiDA's packages.
+PREPEND_TEXT = 'unset PYTHONPATH\nexport OMP_NUM_THREADS=1'
 
 engines, pseudos = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
 computer = orm.load_computer('localhost')
@@ -42,7 +44,7 @@ for label, (executable, plugin) in CODES.items():
             computer=computer,
             filepath_executable=str(path if path.exists() else shutil.which(executable) or executable),
             default_calc_job_plugin=plugin,
-            prepend_text='export OMP_NUM_THREADS=1',
+            prepend_text=PREPEND_TEXT,
         ).store()
 
 family = GroupFactory('pseudo.family')

@@ -54,7 +54,7 @@ def pace_code(
             label=executable,
             default_calc_job_plugin=entry_point,
             filepath_executable=str(engine(executable)),
-            prepend_text='export OMP_NUM_THREADS=1',
+            prepend_text='unset PYTHONPATH\nexport OMP_NUM_THREADS=1',
         )
 
     return factory

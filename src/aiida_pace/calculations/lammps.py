@@ -59,12 +59,14 @@ class PaceLammpsCalculation(CalcJob):
         spec.input(
             'seed', valid_type=orm.Int, validator=cls.validate_seed, help='Random seed of the initial velocities.'
         )
+        spec.inputs['code'].required = True
         validate_calc_job = spec.inputs.validator
 
         def validate(inputs: dict[str, t.Any], namespace: t.Any) -> str | None:
             return (validate_calc_job and validate_calc_job(inputs, namespace)) or cls.validate_inputs(inputs)
 
         spec.inputs.validator = validate
+        spec.inputs['code'].required = True
         options = t.cast(t.Any, spec.inputs)['metadata']['options']
         options['parser_name'].default = 'pace.lammps'
         options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
@@ -136,8 +138,8 @@ class PaceLammpsCalculation(CalcJob):
         spec.exit_code(
             420,
             'ERROR_DYNAMICS_UNSTABLE',
-            message='the atoms flew apart after {steps} of {target} steps: {detail}; lower `timestep` or `halt_grade`. '
-            'What was written until then is attached.',
+            message='the atoms flew apart after {steps} of {target} steps: {detail}; lower `timestep` or '
+            '`halt_grade`, or raise the dampings. What was written until then is attached.',
         )
 
     @staticmethod

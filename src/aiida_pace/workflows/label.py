@@ -45,6 +45,7 @@ class LabelWorkChain(CampaignWorkChain):
         )
         spec.expose_inputs(PwBaseWorkChain, exclude=('clean_workdir', 'kpoints', 'pw.structure', 'pw.parent_folder'))
         spec.inputs['kpoints_distance'].required = True
+        t.cast(t.Any, spec.inputs)['pw']['code'].required = True
         spec.inputs.validator = cls.validate_inputs
         spec.outline(cls.split, cls.run_lanes, cls.collect, cls.results)
         spec.output(
