@@ -35,14 +35,17 @@ class Orientation:
     """The rotation between a structure and LAMMPS, where the cell is a lower triangle with a positive diagonal.
 
     For a left-handed cell the rotation is an improper one: it mirrors the structure, which changes no distance and so
-    nothing a potential sees.
+    nothing a potential sees. A skewed cell is replaced by a less skewed one of the same lattice, because the barostat
+    stops at a tilt of 1.5 edges.
 
-    :param cell: (3, 3) the cell in LAMMPS, vectors as rows, in Å.
+    :param cell: (3, 3) the cell in LAMMPS, vectors as rows, in Å; no tilt exceeds half an edge.
     :param rotation: (3, 3) orthogonal; ``vectors @ rotation`` are vectors in LAMMPS.
+    :param combinations: (3, 3) integers; ``combinations @ cell`` are the cell vectors of the structure in LAMMPS.
     """
 
     cell: FloatArray
     rotation: FloatArray
+    combinations: FloatArray
 
     @classmethod
     def of_cell(cls, cell: npt.ArrayLike) -> Orientation:
@@ -54,19 +57,30 @@ class Orientation:
         vectors = np.array(cell, dtype='f8')
         if not abs(np.linalg.det(vectors)) > 1e-9 * np.prod(np.linalg.norm(vectors, axis=1)):
             raise ValueError(f'the cell vectors {vectors.tolist()} span no volume: give three independent ones')
-        if not np.triu(vectors, 1).any() and (vectors.diagonal() > 0).all():
-            return cls(vectors, np.eye(3))
-        orthogonal, upper = np.linalg.qr(vectors.T)
-        signs = np.where(upper.diagonal() < 0, -1.0, 1.0)
-        return cls(np.tril(upper.T * signs), orthogonal * signs)
+        rotation = np.eye(3)
+        if np.triu(vectors, 1).any() or (vectors.diagonal() < 0).any():
+            orthogonal, upper = np.linalg.qr(vectors.T)
+            signs = np.where(upper.diagonal() < 0, -1.0, 1.0)
+            vectors, rotation = np.tril(upper.T * signs), orthogonal * signs
+        combinations = np.eye(3)
+        for row, column in ((1, 0), (2, 1), (2, 0)):
+            # The margin leaves a tilt of half an edge alone, as a primitive cell has it.
+            count = np.rint(vectors[row, column] / vectors[column, column] * (1 - 1e-9))
+            vectors[row] -= count * vectors[column]
+            combinations[row, column] = count
+        return cls(vectors, rotation, combinations)
 
     def to_lammps(self, vectors: FloatArray) -> FloatArray:
-        """Return (n, 3) positions, velocities, forces or cell vectors as LAMMPS has them."""
+        """Return (n, 3) positions, velocities or forces as LAMMPS has them."""
         return np.asarray(vectors @ self.rotation)
 
     def from_lammps(self, vectors: FloatArray) -> FloatArray:
         """Return (n, 3) vectors of LAMMPS as they were before `to_lammps`."""
         return np.asarray(vectors @ self.rotation.T)
+
+    def cell_from_lammps(self, cell: FloatArray) -> FloatArray:
+        """Return the cell of a structure of which LAMMPS has the (3, 3) ``cell``."""
+        return self.from_lammps(self.combinations @ cell)
 
 
 def atom_types(numbers: npt.NDArray[np.integer[t.Any]], elements: Sequence[str]) -> npt.NDArray[np.int64]:
@@ -168,7 +182,7 @@ def input_script(config: MdConfig, elements: Sequence[str], seed: int) -> str:
         ]
     lines += [
         'thermo_style custom step temp press pe vol c_max_grade',
-        'thermo_modify format float %.15g flush yes',
+        'thermo_modify format float %.17g flush yes',
         f'thermo {config.grade_stride}',
         _ensemble(config),
         '',

@@ -148,7 +148,7 @@ def frames_from_snapshots(
         offsets=np.arange(count + 1) * len(numbers),
         numbers=np.tile(numbers, count),
         positions=np.concatenate([orientation.from_lammps(snapshot.positions) for snapshot in snapshots]),
-        cells=np.array([orientation.from_lammps(snapshot.cell) for snapshot in snapshots]),
+        cells=np.array([orientation.cell_from_lammps(snapshot.cell) for snapshot in snapshots]),
         pbc=np.ones((count, 3), dtype=bool),
         force_weight=np.ones(count * len(numbers)),
         weight=np.ones(count),

@@ -23,7 +23,7 @@ from aiida_pace.frames import Frames
 __all__ = ('PaceLammpsParser',)
 
 #: What LAMMPS says when the motion got out of hand, rather than the input or the machine.
-UNSTABLE = ('Lost atoms', 'Non-numeric', 'not finite', 'small distance', 'Out of range atoms', 'Bad dynamics')
+UNSTABLE = ('Lost atoms', 'Non-numeric', 'not finite', 'small distance', 'Out of range atoms', 'tilted box too far')
 
 
 @dataclasses.dataclass
