@@ -8,7 +8,7 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from aiida_pace.config import TrainingConfig
-from aiida_pace.formats.training import TrainingSetError, isolated_atom_energies, training_set
+from aiida_pace.formats.training import TrainingSetError, isolated_atom_energies, learned_atoms, training_set
 from aiida_pace.frames import Frames
 
 UNIFORM = TrainingConfig()
@@ -92,6 +92,11 @@ class TestWeights:
     def test_weights_of_zero_everywhere_are_refused(self) -> None:
         with pytest.raises(TrainingSetError, match='are 0: give some frames a weight'):
             training_set(frames(frame('Si2', -205.0, weight=0.0), SI), UNIFORM)
+
+    def test_a_fit_learns_from_forces_or_from_the_energy_of_the_frame(self) -> None:
+        given = frames(frame('Si2', -205.0), frame('Si2', -204.0, weight=0.0), frame('Si2', -203.0, weight=0.0))
+        given = given.replace(force_weight=np.array([0.0, 0.0, 0.0, 1.0, 0.0, 0.0]))
+        assert learned_atoms(given).tolist() == [True, True, False, True, False, False]
 
 
 class TestWatchedFrames:
