@@ -20,7 +20,7 @@ help:  ## Show what can be made
 
 demo: profile  ## Train a silicon potential from nothing, for real
 	@verdi daemon status >/dev/null 2>&1 || verdi daemon start
-	@trap 'verdi daemon stop >/dev/null' EXIT; \
+	@trap 'verdi daemon stop --timeout 60 >/dev/null' EXIT; \
 	verdi run examples/silicon/submit_loop.py && \
 	aiida-pace status --follow && \
 	aiida-pace save-potential silicon-potential

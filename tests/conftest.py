@@ -4,11 +4,18 @@ from __future__ import annotations
 
 import os
 import shutil
+import tempfile
+import typing as t
 from collections.abc import Callable
 from pathlib import Path
 
 import pytest
-from aiida import orm
+
+if t.TYPE_CHECKING:
+    from aiida import orm
+
+# Importing AiiDA makes its configuration folder: not in the home of whoever runs the tests.
+os.environ['AIIDA_PATH'] = tempfile.mkdtemp(prefix='aiida-pace-tests-')
 
 pytest_plugins = [
     'aiida.tools.pytest_fixtures',

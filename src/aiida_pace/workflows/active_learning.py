@@ -39,7 +39,14 @@ CAMPAIGN_EXTRA = 'campaign'
 
 
 class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
-    """Make an ACE potential: MD walkers find what it does not know, DFT labels that, training learns it."""
+    """Make an ACE potential from nothing, or from labelled frames, by active learning.
+
+    An initial set is generated and labelled with DFT (``initial``, ``label``); a potential is trained on it, with its
+    active set (``train``). Then, in cycles: walkers explore with molecular dynamics until one meets an extrapolation
+    grade that says "unknown" (``explore``); around each halt candidates are made, and the most informative ones by
+    D-optimality are kept (``select``), labelled, and trained on. The campaign has converged when every walker came to
+    its end in ``quiet_rounds`` cycles in a row. ``get_builder_from_protocol`` fills in all inputs.
+    """
 
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
@@ -81,6 +88,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
             validator=validate_labelled,
             help='Labelled frames to start from; when absent an initial set is generated and labelled.',
         )
+        spec.input_namespace('initial', help='The structures that are labelled first, without a `dataset`.')
         spec.input(
             'initial.elements',
             valid_type=orm.List,
@@ -122,15 +130,29 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
             validator=validate_positive,
             help='The campaign has converged after this many cycles in a row in which every walker came to its end.',
         )
-        spec.expose_inputs(LabelWorkChain, namespace='label', exclude=('dataset',))
-        spec.expose_inputs(TrainBaseWorkChain, namespace='train', exclude=('fit.datasets', 'fit.potential'))
         spec.expose_inputs(
-            ExploreWorkChain, namespace='explore', exclude=('seed', 'lammps.potential', 'lammps.active_set')
+            LabelWorkChain,
+            namespace='label',
+            exclude=('dataset',),
+            namespace_options={'help': 'Labels: inputs of `LabelWorkChain`, with those of `PwBaseWorkChain`.'},
+        )
+        spec.expose_inputs(
+            TrainBaseWorkChain,
+            namespace='train',
+            exclude=('fit.datasets', 'fit.potential'),
+            namespace_options={'help': 'Fits and active sets: inputs of `TrainBaseWorkChain`.'},
+        )
+        spec.expose_inputs(
+            ExploreWorkChain,
+            namespace='explore',
+            exclude=('seed', 'lammps.potential', 'lammps.active_set'),
+            namespace_options={'help': 'Walkers: inputs of `ExploreWorkChain`, with the `structures` they start from.'},
         )
         spec.expose_inputs(
             CandidatesWorkChain,
             namespace='select',
             exclude=('extrapolative', 'samples', 'potential', 'active_set', 'seed'),
+            namespace_options={'help': 'Candidates around the halts: inputs of `CandidatesWorkChain`.'},
         )
         spec.inputs.validator = cls.validate_inputs
 
