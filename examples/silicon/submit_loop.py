@@ -31,7 +31,7 @@ overrides = {
     'max_cycles': 8,
     'label': {
         'pseudo_family': 'pz-vbc',
-        'pw': {'parameters': {'SYSTEM': {'ecutwfc': 16.0, 'ecutrho': 64.0, 'degauss': 0.02}}},
+        'pw': {'parameters': {'SYSTEM': {'ecutwfc': 16.0, 'ecutrho': 64.0, 'degauss': 0.01}}},
     },
     'explore': {'lammps': {'parameters': {'temperature_start': 300, 'temperature_stop': 2500, 'steps': 2000}}},
 }

@@ -11,8 +11,9 @@ import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from aiida.plugins import DataFactory, WorkflowFactory
+from ase.build import bulk
 
-from aiida_pace.calculations.functions import make_candidate_pool, take_above_grade
+from aiida_pace.calculations.functions import make_candidate_pool, take_above_grade, take_highest_grades
 from aiida_pace.frames import Frames
 
 AceActiveSetData = DataFactory('pace.active_set')
@@ -29,13 +30,13 @@ def training_frames(si_potential_files: Path) -> Frames:
 
 
 @pytest.fixture
-def halted(training_frames: Frames) -> t.Any:
-    """Two extrapolative frames, the halted one last: crystals pushed further out than any frame of the training."""
+def halted() -> t.Any:
+    """Two extrapolative frames, the halted one last: crystals denser than any frame of the training."""
     rng = np.random.default_rng(3)
     images = []
-    for origin, amplitude in (('extrapolative', 0.4), ('halt', 0.5)):
-        atoms = training_frames.atoms(0)
-        atoms.positions += rng.normal(scale=amplitude, size=atoms.positions.shape)
+    for origin, scale in (('extrapolative', 0.86), ('halt', 0.84)):
+        atoms = bulk('Si', a=5.43 * scale, cubic=True)
+        atoms.positions += rng.normal(scale=0.1, size=atoms.positions.shape)
         atoms.info['origin'] = origin
         images.append(atoms)
     return AtomsDatasetData(Frames.from_atoms(images))
@@ -134,3 +135,11 @@ def test_take_above_grade(training_frames: Frames) -> None:
     np.testing.assert_array_equal(chosen.frames.max_grade(), [5.0])
     # Above everything there is: the highest one is still taken.
     assert take_above_grade(dataset, evaluation, orm.Float(9.0)).count == 1
+
+
+def test_take_highest_grades(training_frames: Frames) -> None:
+    frames = training_frames.take([0, 1, 2])
+    grade = np.ones(len(frames.numbers))
+    grade[frames.offsets[:-1]] = [3.0, 9.0, 5.0]
+    chosen = take_highest_grades(AtomsDatasetData(frames.replace(grade=grade)), orm.Int(2)).frames
+    np.testing.assert_array_equal(chosen.max_grade(), [9.0, 5.0])

@@ -27,6 +27,7 @@ __all__ = (
     'split_structures',
     'summarise_walkers',
     'take_above_grade',
+    'take_highest_grades',
 )
 
 
@@ -158,3 +159,10 @@ def take_above_grade(dataset: AtomsDatasetData, evaluation: orm.ArrayData, thres
     grades = frames.max_grade()
     indices = np.flatnonzero(grades > threshold.value)
     return AtomsDatasetData(frames.take(indices if len(indices) else [int(np.argmax(grades))]))
+
+
+@calcfunction
+def take_highest_grades(dataset: AtomsDatasetData, count: orm.Int) -> AtomsDatasetData:
+    """Return the ``count`` frames of ``dataset`` with the highest extrapolation grade, the highest first."""
+    order = np.argsort(-dataset.frames.max_grade(), kind='stable')
+    return AtomsDatasetData(dataset.frames.take(order[: count.value]))

@@ -10,7 +10,7 @@ from aiida.engine import ExitCode, ToContext, if_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
-from aiida_pace.calculations.functions import make_candidate_pool, take_above_grade
+from aiida_pace.calculations.functions import make_candidate_pool, take_above_grade, take_highest_grades
 from aiida_pace.calculations.select import PaceSelectCalculation
 from aiida_pace.config import SwarmConfig
 from aiida_pace.data.active_set import AceActiveSetData
@@ -87,8 +87,12 @@ class CandidatesWorkChain(CampaignWorkChain):
             message='the guards rejected every candidate ({causes}), and no frame before the halts was acceptable: '
             'lower the temperature, shorten the time step, or add short distances to the initial set.',
         )
-        spec.exit_code(411, 'ERROR_EVALUATION_FAILED', message='the grades of the candidates could not be computed.')
-        spec.exit_code(412, 'ERROR_SELECTION_FAILED', message='`pace_select` could not choose among the candidates.')
+        spec.exit_code(
+            411, 'ERROR_EVALUATION_FAILED', message='the grades of the candidates could not be computed: {cause}'
+        )
+        spec.exit_code(
+            412, 'ERROR_SELECTION_FAILED', message='`pace_select` could not choose among the candidates: {cause}'
+        )
 
     @classmethod
     def validate_inputs(cls, value: t.Any, _: t.Any) -> str | None:
@@ -130,7 +134,7 @@ class CandidatesWorkChain(CampaignWorkChain):
     def inspect_evaluation(self) -> ExitCode | None:
         """Keep the candidates above the threshold."""
         if not self.ctx.evaluation.is_finished_ok:
-            return self.exit_codes.ERROR_EVALUATION_FAILED
+            return self.exit_codes.ERROR_EVALUATION_FAILED.format(cause=self.ctx.evaluation.exit_message)
         self.ctx.pool = take_above_grade(
             self.ctx.pool, self.ctx.evaluation.outputs.evaluation, self.inputs.grade_threshold
         )
@@ -146,10 +150,14 @@ class CandidatesWorkChain(CampaignWorkChain):
         return ToContext(selection=self.submit_once(PaceSelectCalculation, 'select', inputs))
 
     def inspect_selection(self) -> ExitCode | None:
-        """Take the selected candidates."""
-        if not self.ctx.selection.is_finished_ok:
-            return self.exit_codes.ERROR_SELECTION_FAILED
-        self.ctx.pool = self.ctx.selection.outputs.selected
+        """Take the selected candidates, or those of highest grade when none would enter the active set."""
+        selection = self.ctx.selection
+        if selection.is_finished_ok:
+            self.ctx.pool = selection.outputs.selected
+        elif selection.exit_status == PaceSelectCalculation.exit_codes.ERROR_SELECTION_EMPTY.status:
+            self.ctx.pool = take_highest_grades(self.ctx.pool, orm.Int(self.max_frames))
+        else:
+            return self.exit_codes.ERROR_SELECTION_FAILED.format(cause=selection.exit_message)
         return None
 
     def results(self) -> None:

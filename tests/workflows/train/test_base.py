@@ -1,0 +1,100 @@
+"""Training with restarts, and the active set after it, with the real engines."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Callable
+from pathlib import Path
+
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+
+from aiida_pace.data.dataset import AtomsDatasetData
+from aiida_pace.workflows.lane import called_as
+from aiida_pace.workflows.train.base import TrainBaseWorkChain
+from tests.fixtures.training import silicon_frames
+
+pytestmark = [pytest.mark.engines, pytest.mark.usefixtures('aiida_profile_clean')]
+
+#: Kills the first fit after some iterations, as a scheduler does at the walltime; lets the second one go to its end.
+KILL_ONCE = """#!/bin/bash
+if [ -e {marker} ]; then exec {pacemaker} "$@"; fi
+touch {marker}
+{pacemaker} "$@" &
+until [ "$(wc -l 2>/dev/null < metrics.txt || echo 0)" -ge 4 ]; do sleep 0.1; done
+kill -9 $!
+"""
+
+
+@pytest.fixture
+def inputs(pace_code: Callable[[str, str], orm.InstalledCode]) -> dict[str, t.Any]:
+    return {
+        'fit': {
+            'code': pace_code('pace.train', 'pace-fit-linear'),
+            'yace_code': pace_code('pace.train', 'pace_yaml2yace'),
+            'datasets': {'morse': AtomsDatasetData(silicon_frames())},
+            'parameters': orm.Dict({'evaluator': 'linear', 'functions_per_element': 20, 'cutoff': 4.5}),
+        },
+        'active_set': {'code': pace_code('pace.active_set', 'pace_activeset')},
+    }
+
+
+def test_train_base(inputs: dict[str, t.Any]) -> None:
+    results, node = run_get_node(TrainBaseWorkChain, **inputs)
+    assert node.is_finished_ok, node.exit_message
+    assert results['active_set'].matches(results['potential'])
+    assert results['potential'].has_yace
+    assert results['output_parameters']['rmse_f_comp'] > 0
+    assert called_as(node, 'active_set').inputs.potential == results['potential']
+
+
+@pytest.mark.slow
+def test_train_base_continues_from_the_interim_potential(
+    inputs: dict[str, t.Any],
+    aiida_code_installed: Callable[..., orm.InstalledCode],
+    engine: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    """The fit is killed, and goes on from the last potential it wrote; its loss starts where that one's ended."""
+    wrapper = tmp_path / 'pacemaker-killed-once'
+    wrapper.write_text(KILL_ONCE.format(marker=tmp_path / 'marker', pacemaker=engine('pacemaker')))
+    wrapper.chmod(0o755)
+    inputs['fit']['code'] = aiida_code_installed(
+        label='killed', default_calc_job_plugin='pace.train', filepath_executable=str(wrapper)
+    )
+    inputs['fit']['parameters'] = orm.Dict({'functions_per_element': 10, 'cutoff': 4.5, 'max_epochs': 12})
+    results, node = run_get_node(TrainBaseWorkChain, **inputs)
+    assert node.is_finished_ok, node.exit_message
+    first, second = called_as(node, 'iteration_01'), called_as(node, 'iteration_02')
+    assert first.exit_status == first.process_class.exit_codes.ERROR_FIT_INTERRUPTED.status
+    assert second.inputs.potential == first.outputs.potential
+    assert results['potential'] == second.outputs.potential
+    interim, final = first.outputs.learning_curve, second.outputs.learning_curve
+    assert final.get_array('loss')[-1] < interim.get_array('loss')[-1]
+
+
+def test_train_base_without_active_set(
+    inputs: dict[str, t.Any], aiida_code_installed: Callable[..., orm.InstalledCode]
+) -> None:
+    """A potential without active set is handed over all the same, with the cause."""
+    inputs['active_set']['code'] = aiida_code_installed(
+        label='broken', default_calc_job_plugin='pace.active_set', filepath_executable='/bin/false'
+    )
+    results, node = run_get_node(TrainBaseWorkChain, **inputs)
+    assert node.exit_status == TrainBaseWorkChain.exit_codes.ERROR_ACTIVE_SET_FAILED.status
+    assert 'pace_activeset' in node.exit_message
+    assert 'potential' in results
+
+
+def test_train_base_accepts_a_potential_without_yace(
+    inputs: dict[str, t.Any], aiida_code_installed: Callable[..., orm.InstalledCode]
+) -> None:
+    """The loop does not need the other format: a converter that fails costs no fit."""
+    inputs['fit']['yace_code'] = aiida_code_installed(
+        label='broken', default_calc_job_plugin='pace.train', filepath_executable='/bin/false'
+    )
+    results, node = run_get_node(TrainBaseWorkChain, **inputs)
+    assert node.is_finished_ok, node.exit_message
+    assert len([child for child in node.called if isinstance(child, orm.CalcJobNode)]) == 2
+    assert not results['potential'].has_yace or called_as(node, 'iteration_01').is_finished_ok
