@@ -218,8 +218,10 @@ class MdConfig(Config):
     grade_stride: int = Field(
         default=10, ge=1, description='Number of steps between two looks at the grade; thermo data have the same.'
     )
-    collect_stride: int = Field(
-        default=10, ge=1, description='Number of steps between two collected frames; a multiple of `grade_stride`.'
+    collect_stride: int | None = Field(
+        default=None,
+        ge=1,
+        description='Number of steps between two collected frames, a multiple of `grade_stride`; without one, that.',
     )
     max_collected: int = Field(
         default=100, ge=2, description='Largest number of collected frames kept, evenly spaced; the halting one always.'
@@ -236,7 +238,7 @@ class MdConfig(Config):
         if self.ensemble == 'nvt' and (self.pressure_start, self.pressure_stop) != (None, None):
             raise ValueError('`pressure_start` and `pressure_stop` need `ensemble: npt`')
         for name in ('steps', 'collect_stride'):
-            if getattr(self, name) % self.grade_stride:
+            if (getattr(self, name) or 0) % self.grade_stride:
                 raise ValueError(f'`{name}` {getattr(self, name)} must be a multiple of `grade_stride`')
         for name in ('temperature_damping', 'pressure_damping'):
             if getattr(self, name) < 10 * self.timestep:

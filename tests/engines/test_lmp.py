@@ -369,6 +369,11 @@ def test_missing_input_file(lmp: Run) -> None:
     assert 'missing.lmp' in result.stderr
 
 
+def test_help_is_ours(engine: Callable[[str], Path]) -> None:
+    result = subprocess.run([engine('pace-lmp'), '-help'], capture_output=True, text=True, check=True, timeout=60)
+    assert 'All other options go to LAMMPS' in result.stdout
+
+
 def test_version(engine: Callable[[str], Path]) -> None:
     result = subprocess.run([engine('pace-lmp'), '--version'], capture_output=True, text=True, check=True, timeout=60)
     assert result.stdout.startswith('pace-lmp 0')

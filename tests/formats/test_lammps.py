@@ -153,13 +153,23 @@ def test_script_without_stop_keeps_temperature_and_pressure() -> None:
     assert command(npt, 'fix motion') == 'fix motion all npt temp 300.0 300.0 0.1 aniso 0.0 0.0 1.0'
 
 
+def test_script_looks_at_the_grade_by_its_stride() -> None:
+    script = input_script(MdConfig(steps=60, grade_stride=20), ['Si'], seed=1)
+    assert command(script, 'dump collected').startswith('dump collected all custom 20 ')
+    assert command(script, 'dump halt').startswith('dump halt all custom 20 ')
+    assert command(script, 'fix halt') == 'fix halt all halt 20 v_max_grade > 10.0 error soft'
+    assert command(script, 'thermo ') == 'thermo 20'
+    script = input_script(MdConfig(steps=60, grade_stride=20, collect_stride=60), ['Si'], seed=1)
+    assert command(script, 'dump collected').startswith('dump collected all custom 60 ')
+
+
 def test_script_without_samples_writes_none() -> None:
     assert 'samples' not in input_script(MdConfig(samples=0), ['Si'], seed=1)
 
 
 @given(st.integers(1, 500), st.integers(1, 50), st.integers(1, 40))
 def test_samples_are_at_steps_with_a_grade_and_not_too_many(looks: int, stride: int, samples: int) -> None:
-    config = MdConfig(steps=looks * stride, grade_stride=stride, collect_stride=stride, samples=samples)
+    config = MdConfig(steps=looks * stride, grade_stride=stride, samples=samples)
     found = sample_stride(config)
     assert found % stride == 0
     assert 1 <= config.steps // found <= samples

@@ -39,7 +39,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         usage='%(prog)s [-in FILE] [options of LAMMPS]',
         epilog='All other options go to LAMMPS: -var, -log, -screen, -echo, -sf, ... Runs on one MPI process.',
         allow_abbrev=False,
+        add_help=False,
     )
+    parser.add_argument('-h', '-help', '--help', action='help', help='show this text and exit')
     parser.add_argument('-in', '-i', dest='input', type=Path, help='input file; without it, standard input is read')
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     arguments, options = parser.parse_known_args(argv)

@@ -170,7 +170,7 @@ def input_script(config: MdConfig, elements: Sequence[str], seed: int) -> str:
         'variable max_grade equal c_max_grade',
         f'variable is_known equal "c_max_grade < {config.collect_grade!r}"',
         f'variable is_calm equal "c_max_grade <= {config.halt_grade!r}"',
-        f'dump collected all custom {config.collect_stride} {FILE_COLLECTED} {columns}',
+        f'dump collected all custom {config.collect_stride or config.grade_stride} {FILE_COLLECTED} {columns}',
         f'dump_modify collected {precise} skip v_is_known',
         f'dump halt all custom {config.grade_stride} {FILE_HALT} {columns}',
         f'dump_modify halt {precise} skip v_is_calm',
