@@ -20,7 +20,7 @@ def test_kill_and_resume(sandbox: Sandbox) -> None:
     campaign = sandbox.run(SCRIPTS / 'submit.py').split()[-1]
     sandbox.run(SCRIPTS / 'wait.py', campaign, '3')
     assert sandbox.kill_daemon() >= 3
-    assert not sandbox.daemon_pids()
+    assert not sandbox.daemon()
     before = json.loads(sandbox.run(SCRIPTS / 'account.py', campaign))
     assert 3 <= before['labelled'] < 10, 'the kill came too late to be in the middle of the labelling'
     assert not before['terminated']
@@ -31,5 +31,6 @@ def test_kill_and_resume(sandbox: Sandbox) -> None:
     assert after['exit_status'] in (0, 601), after['exit_message']
     assert after['requested'] == after['labelled'] == len(after['runs_per_frame'])
     assert set(after['runs_per_frame'].values()) == {1}
-    assert after['dft_jobs'] == after['requested']
+    # A job may have a follow-up, when more bands are needed, but none is there twice.
+    assert set(after['jobs_per_iteration'].values()) == {1}
     assert len(set(after['label_uuids'])) == after['requested']

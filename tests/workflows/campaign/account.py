@@ -5,7 +5,7 @@ import sys
 from collections import Counter
 
 from aiida import orm
-from aiida.plugins import CalculationFactory, WorkflowFactory
+from aiida.plugins import WorkflowFactory
 
 campaign = orm.load_node(int(sys.argv[1]))
 steps = orm.QueryBuilder()
@@ -16,7 +16,12 @@ runs = [
     for lane in step.called
     for link in lane.base.links.get_outgoing(node_class=orm.WorkChainNode).all()
 ]
-jobs = orm.QueryBuilder().append(CalculationFactory('quantumespresso.pw'))
+jobs = [
+    f'{run.pk}/{link.link_label}'
+    for _, _, run in runs
+    for link in run.base.links.get_outgoing(node_class=orm.CalcJobNode).all()
+    if link.link_label.startswith('iteration')
+]
 datasets = campaign.outputs.datasets if campaign.is_terminated else {}
 print(
     json.dumps(
@@ -27,7 +32,7 @@ print(
             'requested': sum(step.inputs.dataset.count for (step,) in steps.all()),
             'labelled': sum(run.is_finished_ok for _, _, run in runs),
             'runs_per_frame': Counter(f'{step}/{key}' for step, key, _ in runs),
-            'dft_jobs': jobs.count(),
+            'jobs_per_iteration': Counter(jobs),
             'label_uuids': [str(uuid) for dataset in datasets.values() for uuid in dataset.frames.label_uuid],
         }
     )
