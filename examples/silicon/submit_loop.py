@@ -33,7 +33,7 @@ overrides = {
         'pseudo_family': 'pz-vbc',
         'pw': {'parameters': {'SYSTEM': {'ecutwfc': 16.0, 'ecutrho': 64.0, 'degauss': 0.01}}},
     },
-    'explore': {'lammps': {'parameters': {'temperature_start': 300, 'temperature_stop': 2500, 'steps': 2000}}},
+    'explore': {'lammps': {'parameters': {'temperature_start': 300, 'temperature_stop': 4000, 'steps': 2000}}},
 }
 options = {'withmpi': False, 'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}}
 

@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+import functools
+import operator
+import re
 import typing as t
 from collections.abc import Callable
 from pathlib import Path
@@ -15,7 +18,7 @@ from ase.build import bulk
 
 from aiida_pace.frames import Frames
 from aiida_pace.workflows.active_learning import CAMPAIGN_EXTRA
-from aiida_pace.workflows.lane import called_as
+from aiida_pace.workflows.lane import children
 from tests.fixtures.dft import PSEUDOS
 from tests.fixtures.silicon import silicon_campaign
 
@@ -53,19 +56,19 @@ def test_two_cycles(campaign: Campaign) -> None:
 
     # Two cycles were not enough to be quiet twice: the potential is handed over all the same, with the reason.
     assert node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_CONVERGENCE_NOT_REACHED.status
-    assert '`max_cycles` = 2' in node.exit_message
+    assert '`max_cycles` = 2 cycles' in node.exit_message
     assert {'potential', 'active_set', 'training', 'datasets'} <= set(results)
     assert results['active_set'].matches(results['potential'])
     assert results['potential'].elements == ['Si']
     assert results['potential'].reference_energies['Si'] < -90  # of the isolated atom, labelled by pw.x
 
     # The tree tells the story.
-    labels = [link.link_label for link in node.base.links.get_outgoing().all() if link.link_label.startswith('cycle')]
-    assert {'cycle_01_explore', 'cycle_01_select', 'cycle_01_label', 'cycle_01_train', 'cycle_02_explore'} <= set(
-        labels
+    step = children(node)
+    story = {'explore', 'select', 'label', 'train'}
+    assert {f'cycle_01_{phase}' for phase in story} | {'initial_label', 'initial_train', 'cycle_02_explore'} <= set(
+        step
     )
-    step = {label: called_as(node, label) for label in [*labels, 'initial_label', 'initial_train']}
-    assert called_as(node, 'initial_generate').outputs.result.count == 10
+    assert step['initial_generate'].outputs.result.count == 10
 
     # Labels: as many as asked for, each from a DFT run of its own.
     rounds = [label for label in step if label.endswith('_label')]
@@ -99,6 +102,72 @@ def test_two_cycles(campaign: Campaign) -> None:
     assert node.base.extras.get(CAMPAIGN_EXTRA)['phase'] == 'not converged'
 
 
+@pytest.fixture
+def given(campaign: Campaign, si_potential_files: Path) -> ProcessBuilder:
+    """Return the campaign, begun with labelled frames: no DFT runs unless a walker halts."""
+    builder = campaign({'quiet_rounds': 2, 'max_cycles': 3})
+    parts = [Frames.load(si_potential_files / name) for name in ('dataset.npz', 'isolated_atoms.npz')]
+    builder.datasets = {str(number): AtomsDatasetData(part) for number, part in enumerate(parts)}
+    return builder
+
+
+def calm(builder: ProcessBuilder) -> None:
+    builder.explore.lammps.parameters = orm.Dict({'temperature_start': 50.0, 'steps': 20, 'samples': 2})
+    builder.explore.structures = {'cubic': orm.StructureData(ase=bulk('Si', a=5.43, cubic=True))}
+
+
+@pytest.mark.engines
+def test_converges_after_quiet_rounds(given: ProcessBuilder) -> None:
+    """Begun with labelled frames, with walkers that stay where they are: converged, without a single DFT run."""
+    calm(given)
+    results, node = run_get_node(given)
+    assert node.is_finished_ok, node.exit_message
+    assert 'cycle_02_explore' in children(node)
+    assert 'cycle_03_explore' not in children(node)
+    assert set(results['datasets']) == {'given_0', 'given_1'}
+    assert not orm.QueryBuilder().append(WorkflowFactory('pace.label')).count()
+    assert node.base.extras.get(CAMPAIGN_EXTRA) == {'cycle': 2, 'phase': 'converged', 'labels': 81, 'quiet_rounds': 2}
+
+
+@pytest.fixture
+def broken(aiida_code_installed: Callable[..., orm.InstalledCode]) -> Callable[[str], orm.InstalledCode]:
+    """Return a factory of codes that fail at once: no real engine can be made to do that to order."""
+    return lambda plugin: aiida_code_installed(
+        label='broken', default_calc_job_plugin=plugin, filepath_executable='/bin/false'
+    )
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize(
+    ('port', 'plugin', 'error', 'handed_over'),
+    [
+        ('train.fit.code', 'pace.train', 'ERROR_TRAINING_FAILED', {'datasets'}),
+        ('explore.lammps.code', 'pace.lammps', 'ERROR_EXPLORATION_FAILED', {'datasets', 'potential', 'active_set'}),
+        ('select.evaluate.code', 'pace.evaluate', 'ERROR_SELECTION_FAILED', {'datasets', 'potential', 'active_set'}),
+        ('label.pw.code', 'quantumespresso.pw', 'ERROR_LABELS_FAILED', {'datasets', 'potential', 'active_set'}),
+    ],
+)
+def test_stops_with_the_cause(  # noqa: PLR0917
+    given: ProcessBuilder,
+    broken: Callable[[str], orm.InstalledCode],
+    port: str,
+    plugin: str,
+    error: str,
+    handed_over: set[str],
+) -> None:
+    """Whatever fails, the campaign says where and why, and hands over what it has."""
+    given.explore.structures = {'dense': orm.StructureData(ase=bulk('Si', a=4.6, cubic=True))}
+    given.explore.lammps.parameters = orm.Dict({'steps': 20, 'collect_grade': 1.2, 'halt_grade': 2.0})
+    *namespaces, name = port.split('.')
+    functools.reduce(operator.getitem, namespaces, given)[name] = broken(plugin)
+    results, node = run_get_node(given)
+    exit_code = ActiveLearningWorkChain.exit_codes[error]
+    assert node.exit_status == exit_code.status
+    assert re.search(r'`(initial|cycle_01)`: .*\w{4}', node.exit_message)
+    assert 'unhandled failure' not in node.exit_message
+    assert handed_over <= set(results)
+
+
 def test_refuses_initial_set_smaller_than_the_basis(campaign: Campaign) -> None:
     """Before the first DFT run: an active set could not be built."""
     _, node = run_get_node(campaign({'train': {'fit': {'parameters': {'functions_per_element': 500}}}}))
@@ -121,6 +190,12 @@ def test_refuses_initial_set_smaller_than_the_basis(campaign: Campaign) -> None:
         ({'explore': {'lammps': {'parameters': {'steps': -1}}}}, '`steps`.*greater than or equal to 1'),
         ({'select': {'swarm': {'amplitude': -1.0}}}, '`amplitude`.*greater than 0'),
         ({'max_cycles': 0}, '`max_cycles` is 0: give at least 1'),
+        ({'max_cycles': 1}, '`max_cycles` is below `quiet_rounds`'),
+        ({'max_cyles': 3}, '`max_cyles` is no input'),
+        ({'explore': {'lammps': {'paramters': {}}}}, r'`explore\.lammps\.paramters` is no input'),
+        ({'seed': -5}, '`seed` is -5: give a number from 0'),
+        ({'initial': {'count': 1}}, '`initial.count` is 1: give more frames than there are elements'),
+        ({'label': {'pw': {'parameters': {'CONTROL': {'tstress': False}}}}}, r'`CONTROL\.tstress` must be true'),
     ],
 )
 def test_refuses_bad_settings(campaign: Campaign, overrides: dict[str, t.Any], message: str) -> None:
@@ -146,17 +221,22 @@ def with_foreign_walker(builder: ProcessBuilder) -> None:
     builder.explore.structures = {'alloy': orm.StructureData(ase=bulk('AlSi', 'zincblende', a=5.5))}
 
 
+def with_single_atom_walker(builder: ProcessBuilder) -> None:
+    builder.explore.structures = {'primitive': orm.StructureData(ase=bulk('Si', 'sc', a=2.5))}
+
+
 def without_data(builder: ProcessBuilder) -> None:
     del builder.initial['elements']
 
 
 def with_unlabelled_data(builder: ProcessBuilder) -> None:
-    builder.dataset = AtomsDatasetData(Frames.from_atoms([bulk('Si')]))
+    builder.datasets = {'user': AtomsDatasetData(Frames.from_atoms([bulk('Si')]))}
 
 
 def with_data_without_references(builder: ProcessBuilder) -> None:
     frames = Frames.from_atoms([bulk('Si')])
-    builder.dataset = AtomsDatasetData(frames.replace(energy=np.array([-1.0]), forces=np.zeros((2, 3))))
+    labelled = frames.replace(energy=np.array([-1.0]), forces=np.zeros((2, 3)))
+    builder.datasets = {'user': AtomsDatasetData(labelled)}
 
 
 @pytest.mark.parametrize(
@@ -166,9 +246,10 @@ def with_data_without_references(builder: ProcessBuilder) -> None:
         (with_unknown_element, 'give chemical symbols'),
         (without_walkers, '`explore.structures` is empty'),
         (with_foreign_walker, '`explore.structures` contain Al'),
-        (without_data, 'neither `dataset` nor `initial.elements`'),
-        (with_unlabelled_data, '`dataset` has no labels'),
-        (with_data_without_references, 'no reference energy for Si'),
+        (with_single_atom_walker, r'`structures\.primitive`: .* one atom only'),
+        (without_data, 'neither `datasets` nor `initial.elements`'),
+        (with_unlabelled_data, r'`datasets\.user` has no labels'),
+        (with_data_without_references, 'no reference energy of Si'),
     ],
 )
 def test_refuses_bad_inputs(campaign: Campaign, change: Callable[[ProcessBuilder], None], message: str) -> None:

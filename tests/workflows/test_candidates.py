@@ -108,8 +108,8 @@ def test_pool_falls_back_on_the_last_acceptable_sample(training_frames: Frames) 
     results = make_candidate_pool(
         orm.Dict({'count': 0}),
         orm.Int(1),
-        walker__extrapolative=overlapping('halt', training_frames),
-        walker__samples=AtomsDatasetData(training_frames.take([1, 2])),
+        extrapolative__walker=overlapping('halt', training_frames),
+        samples__walker=AtomsDatasetData(training_frames.take([1, 2])),
     )
     np.testing.assert_array_equal(results['pool'].frames.positions, training_frames.take([2]).positions)
     assert results['output_parameters'].get_dict() == {'candidates': 2, 'rejected': {'short_distance': 1}}
@@ -117,7 +117,7 @@ def test_pool_falls_back_on_the_last_acceptable_sample(training_frames: Frames) 
 
 def test_pool_is_reproducible_and_keeps_no_duplicates(halted: t.Any) -> None:
     def make(seed: int) -> Frames:
-        walkers = {'a__extrapolative': halted, 'b__extrapolative': halted}
+        walkers = {'extrapolative__a': halted, 'extrapolative__b': halted}
         return make_candidate_pool(orm.Dict({'count': 3}), orm.Int(seed), **walkers)['pool'].frames
 
     first, again, other = make(1), make(1), make(2)
@@ -143,3 +143,9 @@ def test_take_highest_grades(training_frames: Frames) -> None:
     grade[frames.offsets[:-1]] = [3.0, 9.0, 5.0]
     chosen = take_highest_grades(AtomsDatasetData(frames.replace(grade=grade)), orm.Int(2)).frames
     np.testing.assert_array_equal(chosen.max_grade(), [9.0, 5.0])
+
+
+def test_pool_holds_nothing_that_is_labelled_already(halted: t.Any) -> None:
+    results = make_candidate_pool(orm.Dict({'count': 0}), orm.Int(1), extrapolative__a=halted, known__initial=halted)
+    assert 'pool' not in results
+    assert results['output_parameters'].get_dict() == {'candidates': 2, 'rejected': {'known': 2}}

@@ -12,6 +12,8 @@ from aiida.engine import run_get_node
 from aiida.plugins import DataFactory, WorkflowFactory
 from ase.build import bulk
 
+from aiida_pace.calculations.functions import summarise_walkers
+
 AceActiveSetData = DataFactory('pace.active_set')
 AcePotentialData = DataFactory('pace.potential')
 ExploreWorkChain = WorkflowFactory('pace.explore')
@@ -58,13 +60,14 @@ def test_explore(inputs: dict[str, t.Any]) -> None:
 
 @pytest.mark.engines
 def test_explore_counts_a_walker_that_fails(inputs: dict[str, t.Any]) -> None:
-    """A single atom in a wide box cannot be thermalised; the other walkers go on."""
+    """Two atoms in one place have no energy: that walker is counted and named, the others go on."""
     inputs['lammps']['parameters'] = orm.Dict({'steps': 20, 'samples': 2})
     inputs['structures']['broken'] = broken_structure()
     results, node = run_get_node(ExploreWorkChain, **inputs)
     assert node.is_finished_ok, node.exit_message
     summary = results['output_parameters'].get_dict()
     assert 'broken' not in summary['completed'] + summary['halted']
+    assert list(summary['failed']) == ['broken']
     assert 'known' in summary['completed']
 
 
@@ -81,3 +84,21 @@ def broken_structure() -> orm.StructureData:
     atoms = bulk('Si', a=5.43, cubic=True)
     atoms.positions[1] = atoms.positions[0]
     return orm.StructureData(ase=atoms)
+
+
+def test_walkers_that_were_cut_short_have_not_completed() -> None:
+    """Killed at the walltime after a few quiet steps is not quiet."""
+    short = {'halted': False, 'steps': 30, 'target_steps': 2000, 'max_grade': 1.0}
+    halted = {'halted': True, 'steps': 40, 'target_steps': 2000, 'max_grade': 20.0}
+    whole = {'halted': False, 'steps': 2000, 'target_steps': 2000, 'max_grade': 3.0}
+    summary = summarise_walkers(
+        orm.Dict({'killed': 'out of walltime', 'halted': 'unstable'}),
+        **{
+            name: orm.Dict(row)
+            for name, row in (('killed', short), ('short', short), ('halted', halted), ('whole', whole))
+        },
+    ).get_dict()
+    assert summary['completed'] == ['whole']
+    assert summary['halted'] == ['halted']
+    assert summary['failed'] == {'killed': 'out of walltime'}
+    assert summary['max_grade'] == 20.0

@@ -15,7 +15,7 @@ from ase.build import bulk
 
 from aiida_pace.calculations.functions import collect_labels, split_structures, voigt_stress
 from aiida_pace.frames import Frames
-from aiida_pace.workflows.lane import called_as
+from aiida_pace.workflows.lane import children, jobs_of
 
 AtomsDatasetData = DataFactory('pace.dataset')
 LabelWorkChain = WorkflowFactory('pace.label')
@@ -65,8 +65,7 @@ def test_label(label_inputs: LabelInputs) -> None:
     assert forces[0, 0] < -0.5
     np.testing.assert_allclose(forces.sum(axis=0), 0, atol=1e-3)
 
-    lanes = [called_as(node, f'lane_{number}') for number in (1, 2)]
-    runs = {key: job for lane in lanes for key in ('frame_00000', 'frame_00003') if (job := called_as(lane, key))}
+    runs = jobs_of(lane for label, lane in children(node).items() if label.startswith('lane'))
     assert labelled.energy is not None
     # AiiDA rounds the numbers of a `Dict` to 14 digits.
     assert labelled.energy[2] == pytest.approx(runs['frame_00003'].outputs.output_parameters['energy'], rel=1e-13)

@@ -13,7 +13,7 @@ from ase import units
 from aiida_pace.config import InitialSetConfig, SwarmConfig
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.frames import FloatArray, Frames
-from aiida_pace.structures.fingerprint import duplicate_indices
+from aiida_pace.structures.fingerprint import duplicate_indices, exact_fingerprints
 from aiida_pace.structures.guards import check_frames
 from aiida_pace.structures.initial import generate_initial_set
 from aiida_pace.structures.swarm import rattle_swarm
@@ -69,23 +69,23 @@ def collect_labels(dataset: AtomsDatasetData, **trajectories: orm.TrajectoryData
 
 
 @calcfunction
-def account_labels(failures: orm.Dict, **parameters: orm.Dict) -> orm.Dict:
+def account_labels(core_seconds: orm.Dict, failures: orm.Dict) -> orm.Dict:
     """Return the account of a labelling step: requested = labelled + failed, the causes, and what DFT cost.
 
+    :param core_seconds: of each requested frame, keyed by `frame_key`.
     :param failures: cause of each frame that could not be labelled, keyed by `frame_key`.
-    :param parameters: ``output_parameters`` of the ``PwCalculation`` of each labelled frame, keyed by `frame_key`.
     """
+    requested, failed = len(core_seconds.get_dict()), failures.get_dict()
     causes: dict[str, list[str]] = {}
-    for key, cause in sorted(failures.get_dict().items()):
+    for key, cause in sorted(failed.items()):
         causes.setdefault(cause, []).append(key)
-    runs = [node.get_dict() for node in parameters.values()]
     return orm.Dict(
         {
-            'requested': len(runs) + sum(len(keys) for keys in causes.values()),
-            'labelled': len(runs),
-            'failed': sum(len(keys) for keys in causes.values()),
+            'requested': requested,
+            'labelled': requested - len(failed),
+            'failed': len(failed),
             'failures': causes,
-            'core_seconds': sum(run.get('wall_time_seconds', 0.0) * run.get('number_of_processors', 1) for run in runs),
+            'core_seconds': sum(core_seconds.get_dict().values()),
         }
     )
 
@@ -99,13 +99,25 @@ def voigt_stress(stress: FloatArray) -> FloatArray:
 
 
 @calcfunction
-def summarise_walkers(**walkers: orm.Dict) -> orm.Dict:
-    """Return one summary of the walkers of a round: how many halted, how far they came, the highest grade."""
+def summarise_walkers(failures: orm.Dict, **walkers: orm.Dict) -> orm.Dict:
+    """Return one summary of the walkers of a round: which came to their end, halted or failed, and the highest grade.
+
+    :param failures: cause of each walker that did not finish well, by its name.
+    :param walkers: ``output_parameters`` of each walker that has some, by its name.
+    """
     results = {key: node.get_dict() for key, node in sorted(walkers.items())}
+    halted = [key for key, result in results.items() if result['halted']]
+    failed = {key: cause for key, cause in failures.get_dict().items() if key not in halted}
+    completed = [
+        key
+        for key, result in results.items()
+        if key not in {*halted, *failed} and result['steps'] >= result['target_steps']
+    ]
     return orm.Dict(
         {
-            'completed': [key for key, result in results.items() if not result['halted']],
-            'halted': [key for key, result in results.items() if result['halted']],
+            'completed': completed,
+            'halted': halted,
+            'failed': failed,
             'max_grade': max((result['max_grade'] for result in results.values()), default=None),
             'steps': sum(result['steps'] for result in results.values()),
         }
@@ -113,28 +125,34 @@ def summarise_walkers(**walkers: orm.Dict) -> orm.Dict:
 
 
 @calcfunction
-def make_candidate_pool(parameters: orm.Dict, seed: orm.Int, **walkers: AtomsDatasetData) -> dict[str, t.Any]:
-    """Return the candidates around the halted frames: swarms, extrapolative frames, and what the guards say of them.
+def make_candidate_pool(parameters: orm.Dict, seed: orm.Int, **frames: AtomsDatasetData) -> dict[str, t.Any]:
+    """Return the candidates around the halted frames: swarms, extrapolative frames, and what became of the others.
 
     :param parameters: settings of ``SwarmConfig``.
-    :param walkers: per halted walker its frames ``<walker>__extrapolative`` (the halted frame is the last) and,
-        where it has any, ``<walker>__samples``.
-    :returns: ``pool``, absent when the guards leave nothing; ``output_parameters``, frames made and rejected by cause.
+    :param frames: of each walker ``extrapolative__<walker>`` and, where it has any, ``samples__<walker>``; and
+        ``known__<name>``: frames that are labelled already.
+    :returns: ``pool``, absent when nothing is left; ``output_parameters``, frames made and rejected by cause.
     """
     config = SwarmConfig.model_validate(parameters.get_dict())
     rng = np.random.default_rng(seed.value)
+    known = {
+        digest
+        for key, node in frames.items()
+        if key.startswith('known__')
+        for digest in exact_fingerprints(node.frames)
+    }
     rejects: Counter[str] = Counter()
     parts: list[Frames] = []
-    for key in sorted(name for name in walkers if name.endswith('__extrapolative')):
-        found = walkers[key].frames.replace(grade=None)
+    for key in sorted(name for name in frames if name.startswith('extrapolative__')):
+        found = frames[key].frames.replace(grade=None)
         halts = [atoms for atoms in found if atoms.info['origin'] == 'halt']
         swarms = [rattle_swarm(halt, config.count, config.amplitude, rng) for halt in halts]
-        kept, causes = _guarded(Frames.concatenate([found, *swarms]))
+        kept, causes = _guarded(Frames.concatenate([found, *swarms]), known)
         rejects.update(causes)
-        samples = walkers.get(key.replace('__extrapolative', '__samples'))
+        samples = frames.get(key.replace('extrapolative__', 'samples__'))
         if not len(kept) and samples is not None:
             # With all frames of the halt unfit for DFT, the last acceptable one before it teaches most: no deadlock.
-            kept = _guarded(samples.frames.replace(grade=None))[0]
+            kept = _guarded(samples.frames.replace(grade=None), known)[0]
             kept = kept.take(range(len(kept))[-1:])
         parts.append(kept)
     pool = Frames.concatenate(parts)
@@ -143,10 +161,13 @@ def make_candidate_pool(parameters: orm.Dict, seed: orm.Int, **walkers: AtomsDat
     return {'output_parameters': account} | ({'pool': AtomsDatasetData(pool)} if len(pool) else {})
 
 
-def _guarded(frames: Frames) -> tuple[Frames, dict[str, int]]:
-    """Return the frames that the guards let pass, and the number of rejects by cause."""
+def _guarded(frames: Frames, known: set[bytes]) -> tuple[Frames, Counter[str]]:
+    """Return the frames that are new and that the guards let pass, and the number of rejects by cause."""
     report = check_frames(frames)
-    return frames.take(np.flatnonzero(report.mask)), report.rejected
+    is_known = np.array([digest in known for digest in exact_fingerprints(frames)], dtype=bool)
+    rejects = Counter(report.rejected)
+    rejects.update({'known': int(np.sum(report.mask & is_known))})
+    return frames.take(np.flatnonzero(report.mask & ~is_known)), +rejects
 
 
 @calcfunction

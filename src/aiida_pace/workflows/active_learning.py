@@ -6,7 +6,6 @@ import typing as t
 from pathlib import Path
 
 from aiida import orm
-from aiida.common import AttributeDict
 from aiida.engine import ExitCode, ProcessBuilder, ToContext, if_, while_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
@@ -16,20 +15,21 @@ from aiida_pace.config import InitialSetConfig, TrainingConfig
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
-from aiida_pace.formats.training import isolated_atom_energies
 from aiida_pace.structures.initial import atoms_per_element
 from aiida_pace.workflows.candidates import CandidatesWorkChain
 from aiida_pace.workflows.explore import ExploreWorkChain
 from aiida_pace.workflows.label import LabelWorkChain
-from aiida_pace.workflows.lane import CampaignWorkChain
+from aiida_pace.workflows.lane import ResumableWorkChain, cause_of
 from aiida_pace.workflows.protocols import fill_builder
 from aiida_pace.workflows.train.base import TrainBaseWorkChain
 from aiida_pace.workflows.validators import (
-    missing_executable,
-    missing_pseudos,
+    unfit_campaign,
+    unfit_data,
     validate_config,
     validate_elements,
+    validate_labelled,
     validate_positive,
+    validate_seed,
 )
 
 __all__ = ('CAMPAIGN_EXTRA', 'ActiveLearningWorkChain')
@@ -38,7 +38,7 @@ __all__ = ('CAMPAIGN_EXTRA', 'ActiveLearningWorkChain')
 CAMPAIGN_EXTRA = 'campaign'
 
 
-class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
+class ActiveLearningWorkChain(ProtocolMixin, ResumableWorkChain):
     """Make an ACE potential from nothing, or from labelled frames, by active learning.
 
     An initial set is generated and labelled with DFT (``initial``, ``label``); a potential is trained on it, with its
@@ -66,14 +66,9 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
             while_(cls.should_run_cycle)(
                 cls.explore,
                 cls.inspect_exploration,
-                if_(cls.has_halts)(
-                    cls.select,
-                    cls.inspect_selection,
-                    cls.label,
-                    cls.inspect_labels,
-                    cls.train,
-                    cls.inspect_training,
-                ),
+                if_(cls.has_halts)(cls.select, cls.inspect_selection),
+                if_(cls.has_candidates)(cls.label, cls.inspect_labels),
+                if_(cls.has_new_labels)(cls.train, cls.inspect_training),
             ),
             cls.results,
         )
@@ -81,20 +76,22 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
 
     @classmethod
     def _define_inputs(cls, spec: WorkChainSpec) -> None:
-        spec.input(
-            'dataset',
+        spec.input_namespace(
+            'datasets',
             valid_type=AtomsDatasetData,
+            dynamic=True,
             required=False,
             validator=validate_labelled,
-            help='Labelled frames to start from; when absent an initial set is generated and labelled.',
+            help='Labelled frames to start from, such as the `datasets` of another campaign; when absent, an initial '
+            'set is generated and labelled.',
         )
-        spec.input_namespace('initial', help='The structures that are labelled first, without a `dataset`.')
+        spec.input_namespace('initial', help='The structures that are labelled first, without `datasets`.')
         spec.input(
             'initial.elements',
             valid_type=orm.List,
             required=False,
             validator=validate_elements,
-            help='Chemical symbols of the initial set that is made and labelled when no `dataset` is given.',
+            help='Chemical symbols of the initial set that is made and labelled when no `datasets` are given.',
         )
         spec.input(
             'initial.count',
@@ -114,6 +111,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
             'seed',
             valid_type=orm.Int,
             default=lambda: orm.Int(1),
+            validator=validate_seed,
             help='Random seed of the campaign; every cycle and walker derives its own from it.',
         )
         spec.input(
@@ -171,9 +169,14 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         spec.exit_code(
             310,
             'ERROR_INITIAL_SET_TOO_SMALL',
-            message='the initial set has {atoms} atoms of {element}, the basis {functions} functions for it: an active '
-            'set needs more atoms than functions. Raise `initial.count` or lower '
+            message='the initial set has {atoms} atoms of {element} with neighbours, the basis {functions} functions '
+            'for it: an active set needs more atoms than functions. Raise `initial.count` or lower '
             '`train.fit.parameters.functions_per_element`.',
+        )
+        spec.exit_code(
+            320,
+            'ERROR_LABELS_INSUFFICIENT',
+            message='the initial labels make no fit: {cause}. They are attached: start again from them, with more.',
         )
         spec.exit_code(410, 'ERROR_LABELS_FAILED', message='labelling failed in `{step}`: {cause}')
         spec.exit_code(411, 'ERROR_TRAINING_FAILED', message='training failed in `{step}`: {cause}')
@@ -182,8 +185,8 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         spec.exit_code(
             601,
             'ERROR_CONVERGENCE_NOT_REACHED',
-            message='walkers still halted after `max_cycles` = {cycles} cycles; the last potential is attached. Start '
-            'again from its data sets, with more cycles.',
+            message='not converged after `max_cycles` = {cycles} cycles: in the last one {halted} walkers halted, '
+            '{failed} failed. The last potential is attached. Start again from the `datasets`, with more cycles.',
         )
 
     @classmethod
@@ -217,35 +220,15 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
     @classmethod
     def validate_inputs(cls, value: t.Any, _: t.Any) -> str | None:
         """Refuse inputs that do not fit each other, before anything runs."""
-        structures = value.get('explore', {}).get('structures', {})
-        if not structures:
-            return '`explore.structures` is empty: give at least one structure to start a walker from.'
-        if 'dataset' in value:
-            known = set(value['dataset'].elements)
-        elif 'elements' in value.get('initial', {}):
-            known = set(value['initial']['elements'])
-        else:
-            return (
-                'neither `dataset` nor `initial.elements` is given: give labelled frames, or elements to make some of.'
-            )
-        unknown = {symbol for structure in structures.values() for symbol in structure.get_symbols_set()} - known
-        if unknown:
-            return (
-                f'`explore.structures` contain {", ".join(sorted(unknown))}, which the initial data do not: add it to '
-                '`initial.elements` or to `dataset`.'
-            )
-        return (
-            missing_references(value, known)
-            or missing_pseudos(known, value['label']['pw']['pseudos'])
-            or missing_executable(value)
-        )
+        return unfit_campaign(value)
 
     def setup(self) -> None:
-        """Start with nothing, or with the data set that was given."""
-        self.ctx.cycle, self.ctx.quiet_rounds = 0, 0
-        self.ctx.potential = self.ctx.active_set = self.ctx.training = None
-        self.ctx.halts: list[str] = []
-        self.ctx.datasets = AttributeDict({'given': self.inputs.dataset} if 'dataset' in self.inputs else {})
+        """Start with nothing, or with the data sets that were given."""
+        self.ctx.cycle, self.ctx.quiet_rounds, self.ctx.requested, self.ctx.failed = 0, 0, 0, 0
+        self.ctx.potential = self.ctx.active_set = self.ctx.training = self.ctx.candidates = self.ctx.new_labels = None
+        self.ctx.halted, self.ctx.failed_walkers = [], []
+        given = self.inputs.datasets if 'datasets' in self.inputs else {}
+        self.ctx.datasets = {f'given_{name}': dataset for name, dataset in given.items()}
 
     @property
     def cycle_label(self) -> str:
@@ -265,11 +248,12 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
 
     def inspect_initial(self) -> ExitCode | None:
         """Stop before the first DFT run when no active set could be built from the initial set."""
-        functions = TrainingConfig.model_validate(self.inputs.train.fit.parameters.get_dict()).functions_per_element
-        for element, atoms in atoms_per_element(self.ctx.candidates.frames).items():
-            if atoms <= functions:
+        functions = self._training_config.functions_per_element
+        counts = atoms_per_element(self.ctx.candidates.frames)
+        for element in self.inputs.initial.elements:
+            if counts.get(element, 0) <= functions:
                 return self.exit_codes.ERROR_INITIAL_SET_TOO_SMALL.format(
-                    atoms=atoms, element=element, functions=functions
+                    atoms=counts.get(element, 0), element=element, functions=functions
                 )
         return None
 
@@ -280,13 +264,26 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         return ToContext(labels=self.submit_once(LabelWorkChain, f'{self.cycle_label}_label', inputs))
 
     def inspect_labels(self) -> ExitCode | None:
-        """Take the new labels; stop when labelling failed."""
+        """Take the new labels; stop when too many failed in all, or when the first ones make no fit."""
         labels = self.ctx.labels
-        if 'dataset' in labels.outputs:
-            self.ctx.datasets[self.cycle_label] = labels.outputs.dataset
-        if not labels.is_finished_ok:
+        self.ctx.candidates, self.ctx.new_labels = None, None
+        if 'output_parameters' not in labels.outputs:
             return self._stop(self.exit_codes.ERROR_LABELS_FAILED, labels)
+        if 'dataset' in labels.outputs:
+            self.ctx.new_labels = self.ctx.datasets[self.cycle_label] = labels.outputs.dataset
+        account = labels.outputs.output_parameters
+        self.ctx.requested += account['requested']
+        self.ctx.failed += account['failed']
+        # A cycle asks for few frames: what may fail is a share of all that the campaign has asked for.
+        if self.ctx.failed > self.inputs.label.max_failed_fraction.value * self.ctx.requested:
+            return self._stop(self.exit_codes.ERROR_LABELS_FAILED, labels)
+        if self.ctx.potential is None and (cause := unfit_data(self.ctx.datasets, self._training_config)):
+            return self._stop(self.exit_codes.ERROR_LABELS_INSUFFICIENT, cause)
         return None
+
+    def has_new_labels(self) -> bool:
+        """Return whether there is something new to learn."""
+        return self.ctx.new_labels is not None
 
     def train(self) -> ToContext:
         """Train on everything labelled so far, continuing from the last potential."""
@@ -298,13 +295,15 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         return ToContext(training_process=self.submit_once(TrainBaseWorkChain, f'{self.cycle_label}_train', inputs))
 
     def inspect_training(self) -> ExitCode | None:
-        """Take the new potential; stop when there is none."""
+        """Take the new potential; stop when it is not whole, handing over what there is."""
         training = self.ctx.training_process
+        self.ctx.new_labels = None
+        if 'potential' in training.outputs:
+            self.ctx.potential = training.outputs.potential
+            self.ctx.training = training.outputs.output_parameters
+            self.ctx.active_set = training.outputs.active_set if 'active_set' in training.outputs else None
         if not training.is_finished_ok:
             return self._stop(self.exit_codes.ERROR_TRAINING_FAILED, training)
-        self.ctx.potential = training.outputs.potential
-        self.ctx.active_set = training.outputs.active_set
-        self.ctx.training = training.outputs.output_parameters
         self.report(
             f'{self.cycle_label}: force RMSE {1000 * self.ctx.training["rmse_f_comp"]:.0f} meV/Å, '
             f'energy RMSE {1000 * self.ctx.training["rmse_epa"]:.1f} meV/atom on the training set'
@@ -329,49 +328,64 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         if not exploration.is_finished_ok:
             return self._stop(self.exit_codes.ERROR_EXPLORATION_FAILED, exploration)
         summary = exploration.outputs.output_parameters
-        self.ctx.halts = summary['halted']
+        self.ctx.halted, self.ctx.failed_walkers = summary['halted'], list(summary['failed'])
         quiet = len(summary['completed']) == len(self.inputs.explore.structures)
         self.ctx.quiet_rounds = self.ctx.quiet_rounds + 1 if quiet else 0
         self.report(
-            f'{self.cycle_label}: {len(self.ctx.halts)} walkers halted, highest extrapolation grade '
-            f'{summary["max_grade"]:.1f}; {self.ctx.quiet_rounds} quiet rounds'
+            f'{self.cycle_label}: {len(self.ctx.halted)} walkers halted, {len(self.ctx.failed_walkers)} failed, '
+            f'highest extrapolation grade {summary["max_grade"]:.1f}; {self.ctx.quiet_rounds} quiet rounds'
         )
         return None
 
     def has_halts(self) -> bool:
         """Return whether some walker met what the potential does not know."""
-        return bool(self.ctx.halts)
+        return bool(self.ctx.halted)
 
     def select(self) -> ToContext:
         """Choose what to label around the halts."""
-        self._enter('select', halts=len(self.ctx.halts))
+        self._enter('select', halts=len(self.ctx.halted))
         outputs = self.ctx.exploration.outputs
         samples = outputs.samples if 'samples' in outputs else {}
         inputs = {
             **self.exposed_inputs(CandidatesWorkChain, 'select'),
             **self._potential(),
             'extrapolative': dict(outputs.extrapolative),
-            'samples': {name: frames for name, frames in samples.items() if name in self.ctx.halts},
+            'samples': {name: frames for name, frames in samples.items() if name in self.ctx.halted},
+            'known': dict(self.ctx.datasets),
             'seed': self._cycle_seed(),
         }
         return ToContext(selection=self.submit_once(CandidatesWorkChain, f'{self.cycle_label}_select', inputs))
 
     def inspect_selection(self) -> ExitCode | None:
-        """Take the candidates."""
-        if not self.ctx.selection.is_finished_ok:
-            return self._stop(self.exit_codes.ERROR_SELECTION_FAILED, self.ctx.selection)
-        self.ctx.candidates = self.ctx.selection.outputs.dataset
+        """Take the candidates; with none left, the next cycle starts with other seeds."""
+        selection = self.ctx.selection
+        if selection.is_finished_ok:
+            self.ctx.candidates = selection.outputs.dataset
+        elif selection.exit_status == CandidatesWorkChain.exit_codes.ERROR_POOL_EMPTY.status:
+            self.report(f'{self.cycle_label}: {selection.exit_message}')
+        else:
+            return self._stop(self.exit_codes.ERROR_SELECTION_FAILED, selection)
         return None
+
+    def has_candidates(self) -> bool:
+        """Return whether there is something to label."""
+        return self.ctx.candidates is not None
 
     def results(self) -> ExitCode | None:
         """Hand over the potential, converged or not."""
         self._attach()
         if not self._is_converged():
             self._enter('not converged')
-            return self.exit_codes.ERROR_CONVERGENCE_NOT_REACHED.format(cycles=self.ctx.cycle)
+            return self.exit_codes.ERROR_CONVERGENCE_NOT_REACHED.format(
+                cycles=self.ctx.cycle, halted=len(self.ctx.halted), failed=len(self.ctx.failed_walkers)
+            )
         self._enter('converged')
         self.report(f'converged after {self.ctx.cycle} cycles')
         return None
+
+    @property
+    def _training_config(self) -> TrainingConfig:
+        return TrainingConfig.model_validate(self.inputs.train.fit.parameters.get_dict())
 
     def _is_converged(self) -> bool:
         return bool(self.ctx.quiet_rounds >= self.inputs.quiet_rounds.value)
@@ -399,34 +413,8 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         for name, dataset in self.ctx.datasets.items():
             self.out(f'datasets.{name}', dataset)
 
-    def _stop(self, exit_code: ExitCode, child: orm.ProcessNode) -> ExitCode:
-        """Attach what there is and return ``exit_code`` with the cause that ``child`` gives."""
+    def _stop(self, exit_code: ExitCode, cause: orm.ProcessNode | str) -> ExitCode:
+        """Attach what there is and return ``exit_code`` with its cause: a sentence, or the child that failed."""
         self._attach()
         self._enter('failed')
-        cause = child.exit_message or f'{child.process_label}<{child.pk}> is {child.process_state}'
-        return exit_code.format(step=self.cycle_label, cause=cause)
-
-
-def validate_labelled(node: t.Any, _: t.Any) -> str | None:
-    """Refuse a data set without labels."""
-    if node is not None and not node.is_labelled:
-        return '`dataset` has no labels: give frames with energies and forces, or leave it out and give `initial`.'
-    return None
-
-
-def missing_references(inputs: t.Mapping[str, t.Any], elements: set[str]) -> str | None:
-    """Refuse ``elements`` for which the settings of the training give no reference energy."""
-    energies = TrainingConfig.model_validate(inputs['train']['fit']['parameters'].get_dict()).reference_energies
-    if isinstance(energies, dict):
-        known = set(energies)
-    elif 'dataset' in inputs:
-        known = set(isolated_atom_energies(inputs['dataset'].frames))
-    else:
-        makes_atoms = InitialSetConfig.model_validate(inputs['initial']['parameters'].get_dict()).isolated_atoms
-        known = elements if makes_atoms else set()
-    if missing := sorted(elements - known):
-        return (
-            f'no reference energy for {", ".join(missing)}: give it in `train.fit.parameters.reference_energies`, or '
-            'have an isolated atom of it in the initial data.'
-        )
-    return None
+        return exit_code.format(step=self.cycle_label, cause=cause if isinstance(cause, str) else cause_of(cause))

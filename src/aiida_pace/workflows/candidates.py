@@ -16,7 +16,7 @@ from aiida_pace.config import SwarmConfig
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
-from aiida_pace.workflows.lane import CampaignWorkChain
+from aiida_pace.workflows.lane import ResumableWorkChain, cause_of
 from aiida_pace.workflows.validators import validate_config, validate_positive
 
 __all__ = ('CandidatesWorkChain',)
@@ -25,7 +25,7 @@ __all__ = ('CandidatesWorkChain',)
 SHARED = ('dataset', 'potential', 'active_set')
 
 
-class CandidatesWorkChain(CampaignWorkChain):
+class CandidatesWorkChain(ResumableWorkChain):
     """Make a swarm around every halted frame, keep what is extrapolative, choose the most informative by MaxVol."""
 
     @classmethod
@@ -44,6 +44,13 @@ class CandidatesWorkChain(CampaignWorkChain):
             dynamic=True,
             required=False,
             help='By walker: frames from before the halt, the way out when the guards reject all others.',
+        )
+        spec.input_namespace(
+            'known',
+            valid_type=AtomsDatasetData,
+            dynamic=True,
+            required=False,
+            help='Frames that are labelled already: no candidate is one of them.',
         )
         spec.input('potential', valid_type=AcePotentialData, help='The potential that ran into the halts.')
         spec.input('active_set', valid_type=AceActiveSetData, help='Its active set.')
@@ -84,8 +91,8 @@ class CandidatesWorkChain(CampaignWorkChain):
         spec.exit_code(
             410,
             'ERROR_POOL_EMPTY',
-            message='the guards rejected every candidate ({causes}), and no frame before the halts was acceptable: '
-            'lower the temperature, shorten the time step, or add short distances to the initial set.',
+            message='every candidate was rejected ({causes}), and no frame before the halts was acceptable: lower the '
+            'temperature, shorten the time step, or add short distances to the initial set.',
         )
         spec.exit_code(
             411, 'ERROR_EVALUATION_FAILED', message='the grades of the candidates could not be computed: {cause}'
@@ -110,8 +117,8 @@ class CandidatesWorkChain(CampaignWorkChain):
     def make_pool(self) -> None:
         """Make the swarms and let the guards judge them."""
         frames = {
-            f'{name}__{kind}': node
-            for kind in ('extrapolative', 'samples')
+            f'{kind}__{name}': node
+            for kind in ('extrapolative', 'samples', 'known')
             for name, node in self.inputs.get(kind, {}).items()
         }
         results = make_candidate_pool(self.inputs.swarm, self.inputs.seed, **frames)
@@ -134,7 +141,7 @@ class CandidatesWorkChain(CampaignWorkChain):
     def inspect_evaluation(self) -> ExitCode | None:
         """Keep the candidates above the threshold."""
         if not self.ctx.evaluation.is_finished_ok:
-            return self.exit_codes.ERROR_EVALUATION_FAILED.format(cause=self.ctx.evaluation.exit_message)
+            return self.exit_codes.ERROR_EVALUATION_FAILED.format(cause=cause_of(self.ctx.evaluation))
         self.ctx.pool = take_above_grade(
             self.ctx.pool, self.ctx.evaluation.outputs.evaluation, self.inputs.grade_threshold
         )
@@ -157,7 +164,7 @@ class CandidatesWorkChain(CampaignWorkChain):
         elif selection.exit_status == PaceSelectCalculation.exit_codes.ERROR_SELECTION_EMPTY.status:
             self.ctx.pool = take_highest_grades(self.ctx.pool, orm.Int(self.max_frames))
         else:
-            return self.exit_codes.ERROR_SELECTION_FAILED.format(cause=selection.exit_message)
+            return self.exit_codes.ERROR_SELECTION_FAILED.format(cause=cause_of(selection))
         return None
 
     def results(self) -> None:

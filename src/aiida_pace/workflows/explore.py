@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 from aiida import orm
 from aiida.engine import ExitCode, append_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
@@ -9,14 +11,14 @@ from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida_pace.calculations.functions import summarise_walkers
 from aiida_pace.calculations.lammps import PaceLammpsCalculation
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.workflows.lane import CampaignWorkChain, balanced_shares, called_as
+from aiida_pace.workflows.lane import ResumableWorkChain, balanced_shares, cause_of, jobs_of
 from aiida_pace.workflows.lane.explore import ExploreLaneWorkChain
 from aiida_pace.workflows.validators import validate_positive
 
 __all__ = ('ExploreWorkChain',)
 
 
-class ExploreWorkChain(CampaignWorkChain):
+class ExploreWorkChain(ResumableWorkChain):
     """Run one walker per structure; a walker that fails is counted and named, the others go on."""
 
     @classmethod
@@ -24,7 +26,11 @@ class ExploreWorkChain(CampaignWorkChain):
         """Define the process specification."""
         super().define(spec)
         spec.input_namespace(
-            'structures', valid_type=orm.StructureData, dynamic=True, help='Where each walker starts, by its name.'
+            'structures',
+            valid_type=orm.StructureData,
+            dynamic=True,
+            validator=cls.validate_structures,
+            help='Where each walker starts, by its name.',
         )
         spec.input('seed', valid_type=orm.Int, help='Random seed of the first walker; the next one takes the next.')
         spec.input(
@@ -51,7 +57,10 @@ class ExploreWorkChain(CampaignWorkChain):
             help='By walker: evenly spaced frames below the halting threshold.',
         )
         spec.output(
-            'output_parameters', valid_type=orm.Dict, required=False, help='Which walkers halted, highest grade.'
+            'output_parameters',
+            valid_type=orm.Dict,
+            required=False,
+            help='Which walkers came to their end, halted or failed; the highest grade.',
         )
         spec.exit_code(
             410,
@@ -75,17 +84,19 @@ class ExploreWorkChain(CampaignWorkChain):
             self.to_context(lanes=append_(self.submit_once(ExploreLaneWorkChain, f'lane_{number}', inputs)))
 
     def inspect_walkers(self) -> ExitCode | None:
-        """Sort the walkers into usable and failed ones."""
-        self.ctx.walkers, causes = {}, []
+        """Sort out the walkers that failed; stop when not one is usable."""
+        self.ctx.walkers, self.ctx.failures = {}, {}
+        jobs = jobs_of(self.ctx.lanes)
         for name in sorted(self.inputs.structures):
-            walker = next((job for lane in self.ctx.lanes if (job := called_as(lane, name)) is not None), None)
-            if walker is not None and 'output_parameters' in walker.outputs:
-                self.ctx.walkers[name] = walker
-            else:
-                causes.append(f'{name}: {getattr(walker, "exit_message", None) or "never ran"}')
-                self.report(f'walker {causes[-1]}')
+            job = jobs.get(name)
+            if job is not None and 'output_parameters' in job.outputs:
+                self.ctx.walkers[name] = job
+            if job is None or not job.is_finished_ok:
+                self.ctx.failures[name] = cause_of(job)
+                self.report(f'walker {name} failed: {self.ctx.failures[name]}')
         if not self.ctx.walkers:
-            return self.exit_codes.ERROR_WALKERS_FAILED.format(count=len(causes), causes='; '.join(causes))
+            causes = '; '.join(f'{name}: {cause}' for name, cause in self.ctx.failures.items())
+            return self.exit_codes.ERROR_WALKERS_FAILED.format(count=len(self.ctx.failures), causes=causes)
         return None
 
     def results(self) -> None:
@@ -94,8 +105,15 @@ class ExploreWorkChain(CampaignWorkChain):
             for output in ('extrapolative', 'samples'):
                 if output in walker.outputs:
                     self.out(f'{output}.{name}', walker.outputs[output])
-        summary = summarise_walkers(
-            **{name: walker.outputs.output_parameters for name, walker in self.ctx.walkers.items()}
-        )
+        parameters = {name: walker.outputs.output_parameters for name, walker in self.ctx.walkers.items()}
+        summary = summarise_walkers(orm.Dict(self.ctx.failures), **parameters)
         self.out('output_parameters', summary)
-        self.report(f'{len(summary["halted"])} of {len(self.ctx.walkers)} walkers halted')
+        self.report(f'{len(summary["halted"])} of {len(self.inputs.structures)} walkers halted')
+
+    @classmethod
+    def validate_structures(cls, structures: t.Mapping[str, orm.StructureData], _: t.Any) -> str | None:
+        """Refuse a structure that no walker can start from."""
+        for name, structure in structures.items():
+            if error := PaceLammpsCalculation.validate_structure(structure, None):
+                return f'`structures.{name}`: {error}'
+        return None

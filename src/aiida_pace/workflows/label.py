@@ -12,7 +12,7 @@ from aiida.plugins import WorkflowFactory
 
 from aiida_pace.calculations.functions import account_labels, collect_labels, split_structures
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.workflows.lane import CampaignWorkChain, balanced_shares, called_as
+from aiida_pace.workflows.lane import ResumableWorkChain, balanced_shares, cause_of, jobs_of
 from aiida_pace.workflows.lane.label import LabelLaneWorkChain
 from aiida_pace.workflows.validators import missing_pseudos, validate_fraction, validate_positive
 
@@ -21,7 +21,7 @@ PwBaseWorkChain: t.Any = WorkflowFactory('quantumespresso.pw.base')
 __all__ = ('LabelWorkChain',)
 
 
-class LabelWorkChain(CampaignWorkChain):
+class LabelWorkChain(ResumableWorkChain):
     """Label every frame of a data set with ``PwBaseWorkChain``, in a bounded number of lanes."""
 
     @classmethod
@@ -43,7 +43,7 @@ class LabelWorkChain(CampaignWorkChain):
             validator=validate_fraction,
             help='Share of the frames that may fail before the whole step counts as failed.',
         )
-        spec.expose_inputs(PwBaseWorkChain, exclude=('clean_workdir', 'kpoints', 'pw.structure', 'pw.parent_folder'))
+        spec.expose_inputs(PwBaseWorkChain, exclude=('kpoints', 'pw.structure', 'pw.parent_folder'))
         spec.inputs['kpoints_distance'].required = True
         t.cast(t.Any, spec.inputs)['pw']['code'].required = True
         spec.inputs.validator = cls.validate_inputs
@@ -68,8 +68,12 @@ class LabelWorkChain(CampaignWorkChain):
 
     @classmethod
     def validate_inputs(cls, value: t.Any, namespace: t.Any) -> str | None:
-        """Refuse a data set with an element that has no pseudopotential."""
-        if 'dataset' not in namespace or 'dataset' not in value or 'pseudos' not in value.get('pw', {}):
+        """Refuse settings that print no forces or stress, and an element that has no pseudopotential."""
+        control = value['pw']['parameters'].get_dict().get('CONTROL', {})
+        for flag in ('tprnfor', 'tstress'):
+            if not control.get(flag):
+                return f'`pw.parameters`: `CONTROL.{flag}` must be true, a label needs forces and stress.'
+        if 'dataset' not in namespace or 'dataset' not in value:
             return None
         return missing_pseudos(value['dataset'].elements, value['pw']['pseudos'])
 
@@ -90,21 +94,22 @@ class LabelWorkChain(CampaignWorkChain):
             self.to_context(lanes=append_(self.submit_once(LabelLaneWorkChain, f'lane_{number}', inputs)))
 
     def collect(self) -> None:
-        """Gather the labels of the frames that succeeded and the causes of those that failed."""
-        self.ctx.trajectories, self.ctx.parameters, self.ctx.failures = {}, {}, {}
+        """Gather the labels of the frames that succeeded, the causes of those that failed, and what DFT cost."""
+        self.ctx.trajectories, self.ctx.failures, self.ctx.core_seconds = {}, {}, {}
+        jobs = jobs_of(self.ctx.lanes)
         for key in self.ctx.structures:
-            job = next((job for lane in self.ctx.lanes if (job := called_as(lane, key)) is not None), None)
-            cause = _cause_of_failure(job)
+            job = jobs.get(key)
+            self.ctx.core_seconds[key] = core_seconds(job) if job is not None else 0.0
+            cause = failure(job)
             if job is not None and cause is None:
                 self.ctx.trajectories[key] = job.outputs.output_trajectory
-                self.ctx.parameters[key] = job.outputs.output_parameters
             else:
                 self.ctx.failures[key] = cause
                 self.report(f'{key} could not be labelled: {cause}')
 
     def results(self) -> ExitCode | None:
         """Attach the labelled frames and the account; fail when too many frames failed."""
-        account = account_labels(orm.Dict(self.ctx.failures), **self.ctx.parameters)
+        account = account_labels(orm.Dict(self.ctx.core_seconds), orm.Dict(self.ctx.failures))
         self.out('output_parameters', account)
         if self.ctx.trajectories:
             self.out('dataset', collect_labels(self.inputs.dataset, **self.ctx.trajectories))
@@ -119,14 +124,23 @@ class LabelWorkChain(CampaignWorkChain):
         return None
 
 
-def _cause_of_failure(job: orm.ProcessNode | None) -> str | None:
+def failure(job: orm.ProcessNode | None) -> str | None:
     """Return why the DFT run ``job`` gives no label, or None when it gives one."""
-    if job is None:
-        return 'never started: its lane stopped'
-    if not job.is_finished_ok:
-        return job.exit_message or job.exception or str(job.process_state)
+    if job is None or not job.is_finished_ok:
+        return cause_of(job)
     arrays = job.outputs.output_trajectory
     for name in ('energy', 'forces', 'stress'):
         if name not in arrays.get_arraynames() or not np.isfinite(arrays.get_array(name)).all():
-            return f'pw.x gave no finite {name}; `tprnfor` and `tstress` must be true'
+            return f'pw.x gave no finite {name}'
     return None
+
+
+def core_seconds(run: orm.ProcessNode) -> float:
+    """Return the time that all ``pw.x`` of a ``PwBaseWorkChain`` measured, failed ones too, times their cores."""
+    total = 0.0
+    for job in run.called:
+        if isinstance(job, orm.CalcJobNode) and job.computer is not None and 'output_parameters' in job.outputs:
+            resources = job.computer.get_scheduler().create_job_resource(**job.get_option('resources'))
+            cores = resources.get_tot_num_mpiprocs() * (resources.get('num_cores_per_mpiproc') or 1)
+            total += cores * job.outputs.output_parameters.base.attributes.get('wall_time_seconds', 0.0)
+    return total

@@ -11,7 +11,7 @@ from aiida import orm
 from aiida.engine import run_get_node
 
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.workflows.lane import called_as
+from aiida_pace.workflows.lane import children
 from aiida_pace.workflows.train.base import TrainBaseWorkChain
 from tests.fixtures.training import silicon_frames
 
@@ -46,7 +46,7 @@ def test_train_base(inputs: dict[str, t.Any]) -> None:
     assert results['active_set'].matches(results['potential'])
     assert results['potential'].has_yace
     assert results['output_parameters']['rmse_f_comp'] > 0
-    assert called_as(node, 'active_set').inputs.potential == results['potential']
+    assert children(node)['active_set'].inputs.potential == results['potential']
 
 
 @pytest.mark.slow
@@ -66,7 +66,7 @@ def test_train_base_continues_from_the_interim_potential(
     inputs['fit']['parameters'] = orm.Dict({'functions_per_element': 10, 'cutoff': 4.5, 'max_epochs': 12})
     results, node = run_get_node(TrainBaseWorkChain, **inputs)
     assert node.is_finished_ok, node.exit_message
-    first, second = called_as(node, 'iteration_01'), called_as(node, 'iteration_02')
+    first, second = children(node)['iteration_01'], children(node)['iteration_02']
     assert first.exit_status == first.process_class.exit_codes.ERROR_FIT_INTERRUPTED.status
     assert second.inputs.potential == first.outputs.potential
     assert results['potential'] == second.outputs.potential
@@ -88,13 +88,22 @@ def test_train_base_without_active_set(
 
 
 def test_train_base_accepts_a_potential_without_yace(
-    inputs: dict[str, t.Any], aiida_code_installed: Callable[..., orm.InstalledCode]
+    inputs: dict[str, t.Any],
+    aiida_code_installed: Callable[..., orm.InstalledCode],
+    engine: Callable[[str], Path],
+    tmp_path: Path,
 ) -> None:
     """The loop does not need the other format: a converter that fails costs no fit."""
-    inputs['fit']['yace_code'] = aiida_code_installed(
-        label='broken', default_calc_job_plugin='pace.train', filepath_executable='/bin/false'
-    )
+    wrapper = tmp_path / 'fit-without-yace'
+    wrapper.write_text(f'#!/bin/bash\n{engine("pace-fit-linear")} "$@"\nrm output_potential.yace\n')
+    wrapper.chmod(0o755)
+    for port, path in (('code', str(wrapper)), ('yace_code', '/bin/false')):
+        inputs['fit'][port] = aiida_code_installed(
+            label=port, default_calc_job_plugin='pace.train', filepath_executable=path
+        )
     results, node = run_get_node(TrainBaseWorkChain, **inputs)
     assert node.is_finished_ok, node.exit_message
-    assert len([child for child in node.called if isinstance(child, orm.CalcJobNode)]) == 2
-    assert not results['potential'].has_yace or called_as(node, 'iteration_01').is_finished_ok
+    assert set(children(node)) == {'iteration_01', 'active_set'}
+    assert children(node)['iteration_01'].exit_status == 510
+    assert not results['potential'].has_yace
+    assert results['active_set'].matches(results['potential'])

@@ -11,6 +11,7 @@ from aiida import orm
 from aiida.engine import ProcessBuilder
 from aiida.plugins import WorkflowFactory
 from aiida_quantumespresso.workflows.protocols.utils import recursive_merge
+from plumpy import PortNamespace
 
 PwBaseWorkChain: t.Any = WorkflowFactory('quantumespresso.pw.base')
 
@@ -44,7 +45,7 @@ def fill_builder(
         raise ValueError(f'`codes` needs one code for each of {", ".join(CODES)}; {missing=}, {unknown=}')
     elements = {symbol for structure in structures.values() for symbol in structure.get_symbols_set()}
     inputs['initial'].setdefault('elements', sorted(elements))
-
+    builder.explore.structures = dict(structures)
     _fill_label(builder.label, codes['pw'], inputs['label'], inputs['initial']['elements'], options)
     for name, path in CODES.items():
         code = codes[name]
@@ -53,37 +54,44 @@ def fill_builder(
         namespace[port] = orm.load_code(code) if isinstance(code, str) else code
         if options and port == 'code' and name != 'pw':
             namespace.metadata.options = options
-
-    for name in ('seed', 'max_cycles', 'quiet_rounds'):
-        if name in inputs:
-            builder[name] = orm.Int(inputs[name])
-    builder.initial.elements = orm.List(inputs['initial']['elements'])
-    builder.initial.count = orm.Int(inputs['initial']['count'])
-    builder.initial.parameters = orm.Dict(inputs['initial'].get('parameters', {}))
-    builder.train.fit.parameters = orm.Dict(inputs['train']['fit']['parameters'])
-    builder.explore.structures = dict(structures)
-    builder.explore.max_concurrent = orm.Int(inputs['explore']['max_concurrent'])
-    builder.explore.lammps.parameters = orm.Dict(inputs['explore']['lammps']['parameters'])
-    builder.select.grade_threshold = orm.Float(inputs['select']['grade_threshold'])
-    builder.select.max_per_halt = orm.Int(inputs['select']['max_per_halt'])
-    builder.select.swarm = orm.Dict(inputs['select']['swarm'])
+    _fill(builder, inputs)
     return builder
+
+
+def _fill(builder: t.Any, values: Mapping[str, t.Any], path: str = '') -> None:
+    """Put plain ``values``, nested like the ports, into the builder.
+
+    :raises ValueError: when there is no such port.
+    """
+    ports = builder._port_namespace
+    for name, value in values.items():
+        if name not in ports:
+            raise ValueError(f'`{path}{name}` is no input; there are: {", ".join(sorted(ports))}')
+        port = ports[name]
+        if isinstance(port, PortNamespace):
+            _fill(builder[name], value, f'{path}{name}.')
+        elif port.non_db:
+            builder[name] = value
+        else:
+            is_float = orm.Float in (port.valid_type if isinstance(port.valid_type, tuple) else (port.valid_type,))
+            builder[name] = orm.to_aiida_type(float(value) if is_float else value)
 
 
 def _fill_label(
     label: t.Any, code: orm.AbstractCode | str, inputs: dict[str, t.Any], elements: list[str], options: dict[str, t.Any]
 ) -> None:
-    """Fill the namespace ``label`` with what the protocol of ``PwBaseWorkChain`` gives for all ``elements``."""
+    """Fill the namespace ``label`` with what the protocol of ``PwBaseWorkChain`` gives for all ``elements``.
+
+    What is used here is taken out of ``inputs``.
+    """
     # Only its kinds count: they decide which pseudopotentials are taken, and with which cutoffs.
     kinds = orm.StructureData(cell=[[10.0 * len(elements), 0, 0], [0, 10, 0], [0, 0, 10]])
     for number, element in enumerate(elements):
         kinds.append_atom(position=(10.0 * number, 0, 0), symbols=element)
-    overrides = {key: inputs[key] for key in ('pseudo_family', 'kpoints_distance', 'pw')}
-    pw_options = recursive_merge(options, inputs['pw'].get('metadata', {}).get('options', {}))
+    overrides = {key: inputs.pop(key) for key in ('pseudo_family', 'kpoints_distance', 'pw')}
+    pw_options = recursive_merge(options, overrides['pw'].pop('metadata', {}).pop('options', {}))
     pw_base = PwBaseWorkChain.get_builder_from_protocol(code, kinds, overrides=overrides, options=pw_options)
     for port in ('code', 'pseudos', 'parameters', 'metadata'):
         label.pw[port] = pw_base.pw[port]
     for port in ('kpoints_distance', 'kpoints_force_parity', 'max_iterations'):
         label[port] = pw_base[port]
-    label.max_concurrent = orm.Int(inputs['max_concurrent'])
-    label.max_failed_fraction = orm.Float(inputs['max_failed_fraction'])

@@ -17,11 +17,12 @@ from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida_pace.calculations.active_set import PaceActiveSetCalculation
 from aiida_pace.calculations.train import PaceTrainCalculation
 from aiida_pace.data.active_set import AceActiveSetData
+from aiida_pace.workflows.lane import ResumableWorkChain, cause_of
 
 __all__ = ('TrainBaseWorkChain',)
 
 
-class TrainBaseWorkChain(BaseRestartWorkChain):
+class TrainBaseWorkChain(ResumableWorkChain, BaseRestartWorkChain):
     """Run ``pace.train``, from its interim potential after a walltime kill, then ``pace.active_set``."""
 
     _process_class = PaceTrainCalculation
@@ -73,14 +74,12 @@ class TrainBaseWorkChain(BaseRestartWorkChain):
         inputs = self.exposed_inputs(PaceActiveSetCalculation, 'active_set')
         inputs['potential'] = self.ctx.children[-1].outputs.potential
         inputs['datasets'] = self.inputs.fit.datasets
-        inputs['metadata'] = {**inputs.get('metadata', {}), 'call_link_label': 'active_set'}
-        return ToContext(active_set=self.submit(PaceActiveSetCalculation, **inputs))
+        return ToContext(active_set=self.submit_once(PaceActiveSetCalculation, 'active_set', inputs))
 
     def inspect_active_set(self) -> ExitCode | None:
         """Attach the potential all the same when its active set failed."""
         if not self.ctx.active_set.is_finished_ok:
             self.results()
-            cause = self.ctx.active_set.exit_message or self.ctx.active_set.process_state.value
-            return self.exit_codes.ERROR_ACTIVE_SET_FAILED.format(cause=cause)
+            return self.exit_codes.ERROR_ACTIVE_SET_FAILED.format(cause=cause_of(self.ctx.active_set))
         self.out('active_set', self.ctx.active_set.outputs.active_set)
         return None
