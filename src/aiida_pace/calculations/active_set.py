@@ -8,8 +8,9 @@ from collections.abc import Mapping
 import numpy as np
 from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
-from aiida.engine import CalcJob, CalcJobProcessSpec
+from aiida.engine import CalcJobProcessSpec
 
+from aiida_pace.calculations.base import PaceCalcJob, foreign_elements
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
@@ -20,7 +21,7 @@ from aiida_pace.frames import Frames
 __all__ = ('PaceActiveSetCalculation',)
 
 
-class PaceActiveSetCalculation(CalcJob):
+class PaceActiveSetCalculation(PaceCalcJob):
     """Run ``pace_activeset`` on all atoms that the fit learns from.
 
     By default ``pace_activeset`` leaves out atoms whose force error is an outlier. Here it must not: a frame that was
@@ -31,6 +32,7 @@ class PaceActiveSetCalculation(CalcJob):
     """
 
     CACHE_VERSION = 1
+    PARSER = 'pace.active_set'
 
     FILENAME_POTENTIAL = 'potential.yaml'
     FILENAME_DATASET = 'df.pckl.gzip'
@@ -49,19 +51,6 @@ class PaceActiveSetCalculation(CalcJob):
         spec.input_namespace(
             'datasets', valid_type=AtomsDatasetData, dynamic=True, help='The frames the potential was trained on.'
         )
-        validate_calc_job = spec.inputs.validator
-
-        def validate(inputs: dict[str, t.Any], namespace: t.Any) -> str | None:
-            if 'datasets' in namespace and not inputs.get('datasets'):
-                return '`datasets` is empty: give the data sets that the potential was trained on.'
-            return (validate_calc_job and validate_calc_job(inputs, namespace)) or cls.validate_inputs(inputs)
-
-        spec.inputs.validator = validate
-        spec.inputs['code'].required = True
-        options = t.cast(t.Any, spec.inputs)['metadata']['options']
-        options['parser_name'].default = 'pace.active_set'
-        options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-        options['withmpi'].default = False
 
         spec.output('active_set', valid_type=AceActiveSetData, required=False, help='The active set.')
 
@@ -92,18 +81,16 @@ class PaceActiveSetCalculation(CalcJob):
         )
 
     @classmethod
-    def validate_inputs(cls, inputs: dict[str, t.Any]) -> str | None:
-        """Refuse data sets with elements that the potential does not know."""
-        datasets: Mapping[str, AtomsDatasetData] | None = inputs.get('datasets')
-        potential: AcePotentialData | None = inputs.get('potential')
-        if not datasets or potential is None:  # not exposed, or missing, which its port reports
-            return None
+    def validate_inputs(cls, inputs: dict[str, t.Any], namespace: t.Any) -> str | None:
+        """Refuse data sets with elements that the potential does not know, or none at all."""
+        datasets: Mapping[str, AtomsDatasetData] = inputs.get('datasets') or {}
+        if 'datasets' in namespace and not datasets:
+            return '`datasets` is empty: give the data sets that the potential was trained on.'
         for name, dataset in sorted(datasets.items()):
-            if unknown := sorted(set(dataset.elements) - set(potential.elements)):
-                return (
-                    f'`datasets.{name}` holds {", ".join(unknown)}, `potential` is for '
-                    f'{", ".join(potential.elements)}: give the data it was trained on.'
-                )
+            if error := foreign_elements(
+                f'datasets.{name}', dataset.elements, inputs.get('potential'), 'give the data it was trained on'
+            ):
+                return error
         return None
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:

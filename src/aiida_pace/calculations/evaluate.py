@@ -3,13 +3,13 @@
 from __future__ import annotations
 
 import json
-import typing as t
 
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
-from aiida.engine import CalcJob, CalcJobProcessSpec
+from aiida.engine import CalcJobProcessSpec
 
+from aiida_pace.calculations.base import PaceCalcJob
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
@@ -17,10 +17,11 @@ from aiida_pace.data.potential import AcePotentialData
 __all__ = ('PaceEvaluateCalculation',)
 
 
-class PaceEvaluateCalculation(CalcJob):
+class PaceEvaluateCalculation(PaceCalcJob):
     """Run ``pace-evaluate``: energies, forces, stresses and, with an active set, extrapolation grades of frames."""
 
     CACHE_VERSION = 1
+    PARSER = 'pace.evaluate'
 
     FILENAME_FRAMES = 'frames.npz'
     FILENAME_POTENTIAL = 'potential.yaml'
@@ -42,17 +43,6 @@ class PaceEvaluateCalculation(CalcJob):
             required=False,
             help='Active set of the potential; with it the extrapolation grade of each atom is computed.',
         )
-        validate_calc_job = spec.inputs.validator
-
-        def validate(inputs: dict[str, t.Any], namespace: t.Any) -> str | None:
-            return (validate_calc_job and validate_calc_job(inputs, namespace)) or cls.validate_inputs(inputs)
-
-        spec.inputs.validator = validate
-        spec.inputs['code'].required = True
-        options = t.cast(t.Any, spec.inputs)['metadata']['options']
-        options['parser_name'].default = 'pace.evaluate'
-        options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-        options['withmpi'].default = False
 
         spec.output(
             'evaluation',
@@ -87,23 +77,6 @@ class PaceEvaluateCalculation(CalcJob):
             message='pace-evaluate ended without `{filename}`, its last words: "{detail}"; see `{stderr}`, then give '
             'more time or memory, or repair the code.',
         )
-
-    @classmethod
-    def validate_inputs(cls, inputs: dict[str, t.Any]) -> str | None:
-        """Refuse elements that the potential does not know and the active set of another potential."""
-        potential: AcePotentialData | None = inputs.get('potential')
-        dataset: AtomsDatasetData | None = inputs.get('dataset')
-        active_set: AceActiveSetData | None = inputs.get('active_set')
-        if potential is None:  # not exposed, or missing, which its port reports
-            return None
-        if dataset is not None and (unknown := sorted(set(dataset.elements) - set(potential.elements))):
-            return (
-                f'`dataset` holds {", ".join(unknown)}, `potential` is for {", ".join(potential.elements)}: '
-                'give a potential that was trained on all elements of the frames.'
-            )
-        if active_set is not None and not active_set.matches(potential):
-            return '`active_set` was made for another potential: give the one that `pace.active_set` made for this.'
-        return None
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the reference energies; the other files are copied from the nodes."""

@@ -8,8 +8,9 @@ import numpy as np
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
-from aiida.engine import CalcJob, CalcJobProcessSpec
+from aiida.engine import CalcJobProcessSpec
 
+from aiida_pace.calculations.base import PaceCalcJob, foreign_elements, other_active_set
 from aiida_pace.config import MdConfig, config_error
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.dataset import AtomsDatasetData
@@ -22,10 +23,11 @@ __all__ = ('PaceLammpsCalculation', 'elements_of')
 MAX_SEED = 2**31 - 1
 
 
-class PaceLammpsCalculation(CalcJob):
+class PaceLammpsCalculation(PaceCalcJob):
     """Run LAMMPS with ``pace/extrapolation``, or ``pace-lmp``: NVT or NPT with ramps, halted by the grade."""
 
     CACHE_VERSION = 1
+    PARSER = 'pace.lammps'
 
     FILENAME_INPUT = 'input.lmp'
     FILENAME_DATA = lammps.FILE_DATA
@@ -59,18 +61,6 @@ class PaceLammpsCalculation(CalcJob):
         spec.input(
             'seed', valid_type=orm.Int, validator=cls.validate_seed, help='Random seed of the initial velocities.'
         )
-        spec.inputs['code'].required = True
-        validate_calc_job = spec.inputs.validator
-
-        def validate(inputs: dict[str, t.Any], namespace: t.Any) -> str | None:
-            return (validate_calc_job and validate_calc_job(inputs, namespace)) or cls.validate_inputs(inputs)
-
-        spec.inputs.validator = validate
-        spec.inputs['code'].required = True
-        options = t.cast(t.Any, spec.inputs)['metadata']['options']
-        options['parser_name'].default = 'pace.lammps'
-        options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-        options['withmpi'].default = False
 
         spec.output(
             'extrapolative',
@@ -161,21 +151,15 @@ class PaceLammpsCalculation(CalcJob):
         return None
 
     @classmethod
-    def validate_inputs(cls, inputs: dict[str, t.Any]) -> str | None:
+    def validate_inputs(cls, inputs: dict[str, t.Any], namespace: t.Any) -> str | None:
         """Refuse elements that the potential does not know and the active set of another potential."""
-        potential: AcePotentialData | None = inputs.get('potential')
-        active_set: AceActiveSetData | None = inputs.get('active_set')
-        structure: orm.StructureData | None = inputs.get('structure')
-        if potential is None:  # not exposed, or missing, which its port reports
-            return None
-        if structure is not None and (unknown := sorted(set(elements_of(structure)) - set(potential.elements))):
-            return (
-                f'`structure` holds {", ".join(unknown)}, `potential` is for {", ".join(potential.elements)}: '
-                'give a potential that was trained on all elements of the structure.'
-            )
-        if active_set is not None and not active_set.matches(potential):
-            return '`active_set` was made for another potential: give the one that `pace.active_set` made for this.'
-        return None
+        potential, structure = inputs.get('potential'), inputs.get('structure')
+        return foreign_elements(
+            'structure',
+            elements_of(structure) if structure is not None else (),
+            potential,
+            'give a potential that was trained on all elements of the structure',
+        ) or other_active_set(inputs.get('active_set'), potential)
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write input and structure; the other files are copied from the nodes."""

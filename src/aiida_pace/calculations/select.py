@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-import typing as t
-
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
-from aiida.engine import CalcJob, CalcJobProcessSpec
+from aiida.engine import CalcJobProcessSpec
 
+from aiida_pace.calculations.base import PaceCalcJob
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
@@ -17,7 +16,7 @@ from aiida_pace.formats.pacemaker import write_dataframe
 __all__ = ('PaceSelectCalculation',)
 
 
-class PaceSelectCalculation(CalcJob):
+class PaceSelectCalculation(PaceCalcJob):
     """Run ``pace_select``: MaxVol on the atoms of the pool and the active set together.
 
     The frames with most atoms in the set of largest volume are selected (Lysogorskiy et al., Phys. Rev. Materials 7,
@@ -25,6 +24,7 @@ class PaceSelectCalculation(CalcJob):
     """
 
     CACHE_VERSION = 1
+    PARSER = 'pace.select'
 
     FILENAME_POTENTIAL = 'potential.yaml'
     FILENAME_ACTIVE_SET = 'active_set.asi'
@@ -45,17 +45,6 @@ class PaceSelectCalculation(CalcJob):
             validator=lambda node, _: None if node.value > 0 else f'`max_frames` is {node.value}: give at least 1.',
             help='Largest number of frames to select; fewer are when fewer enter the active set.',
         )
-        validate_calc_job = spec.inputs.validator
-
-        def validate(inputs: dict[str, t.Any], namespace: t.Any) -> str | None:
-            return (validate_calc_job and validate_calc_job(inputs, namespace)) or cls.validate_inputs(inputs)
-
-        spec.inputs.validator = validate
-        spec.inputs['code'].required = True
-        options = t.cast(t.Any, spec.inputs)['metadata']['options']
-        options['parser_name'].default = 'pace.select'
-        options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-        options['withmpi'].default = False
 
         spec.output(
             'selected', valid_type=AtomsDatasetData, required=False, help='The selected frames, most informative first.'
@@ -91,23 +80,6 @@ class PaceSelectCalculation(CalcJob):
             message='no frame of the pool enters the active set: all of its {count} frames are known already; filter '
             'the pool by grade first.',
         )
-
-    @classmethod
-    def validate_inputs(cls, inputs: dict[str, t.Any]) -> str | None:
-        """Refuse elements that the potential does not know and the active set of another potential."""
-        potential: AcePotentialData | None = inputs.get('potential')
-        dataset: AtomsDatasetData | None = inputs.get('dataset')
-        active_set: AceActiveSetData | None = inputs.get('active_set')
-        if potential is None:  # not exposed, or missing, which its port reports
-            return None
-        if dataset is not None and (unknown := sorted(set(dataset.elements) - set(potential.elements))):
-            return (
-                f'`dataset` holds {", ".join(unknown)}, `potential` is for {", ".join(potential.elements)}: '
-                'give a potential that was trained on all elements of the frames.'
-            )
-        if active_set is not None and not active_set.matches(potential):
-            return '`active_set` was made for another potential: give the one that `pace.active_set` made for this.'
-        return None
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write the pool; the other files are copied from the nodes."""

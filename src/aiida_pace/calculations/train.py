@@ -8,8 +8,9 @@ from collections.abc import Mapping
 from aiida import orm
 from aiida.common.datastructures import CalcInfo, CodeInfo, CodeRunMode
 from aiida.common.folders import Folder
-from aiida.engine import CalcJob, CalcJobProcessSpec
+from aiida.engine import CalcJobProcessSpec
 
+from aiida_pace.calculations.base import PaceCalcJob, foreign_elements
 from aiida_pace.config import TrainingConfig, config_error
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
@@ -20,10 +21,11 @@ from aiida_pace.frames import Frames
 __all__ = ('PaceTrainCalculation', 'chosen_training_set')
 
 
-class PaceTrainCalculation(CalcJob):
+class PaceTrainCalculation(PaceCalcJob):
     """Run ``pacemaker``, or ``pace-fit-linear`` in its place, and ``pace_yaml2yace`` after it."""
 
     CACHE_VERSION = 1
+    PARSER = 'pace.train'
 
     FILENAME_INPUT = 'input.yaml'
     FILENAME_DATASET = 'df.pckl.gzip'
@@ -67,19 +69,6 @@ class PaceTrainCalculation(CalcJob):
             required=False,
             help='Continue from this potential: it fixes the basis, and the fit starts from its coefficients.',
         )
-        validate_calc_job = spec.inputs.validator
-
-        def validate(inputs: dict[str, t.Any], namespace: t.Any) -> str | None:
-            if 'datasets' in namespace and not inputs.get('datasets'):
-                return '`datasets` is empty: give at least one data set of labelled frames.'
-            return (validate_calc_job and validate_calc_job(inputs, namespace)) or cls.validate_inputs(inputs)
-
-        spec.inputs.validator = validate
-        spec.inputs['code'].required = True
-        options = t.cast(t.Any, spec.inputs)['metadata']['options']
-        options['parser_name'].default = 'pace.train'
-        options['resources'].default = lambda: {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-        options['withmpi'].default = False
 
         spec.output('potential', valid_type=AcePotentialData, required=False, help='The fitted potential.')
         spec.output(
@@ -150,21 +139,21 @@ class PaceTrainCalculation(CalcJob):
         return f'`{port.name}`: {error}' if error else None
 
     @classmethod
-    def validate_inputs(cls, inputs: dict[str, t.Any]) -> str | None:
+    def validate_inputs(cls, inputs: dict[str, t.Any], namespace: t.Any) -> str | None:
         """Refuse data sets that make no fit: without labels, weights, reference energies or known elements."""
-        datasets: Mapping[str, AtomsDatasetData] | None = inputs.get('datasets')
+        datasets: Mapping[str, AtomsDatasetData] = inputs.get('datasets') or {}
+        if 'datasets' in namespace and not datasets:
+            return '`datasets` is empty: give at least one data set of labelled frames.'
         if not datasets or 'parameters' not in inputs:  # not exposed
             return None
         potential: AcePotentialData | None = inputs.get('potential')
         for name, dataset in sorted(datasets.items()):
             if not dataset.is_labelled:
                 return f'`datasets.{name}` holds no energies and forces: label its frames first, with `pace.label`.'
-            unknown = sorted(set(dataset.elements) - set(potential.elements)) if potential is not None else []
-            if potential is not None and unknown:
-                return (
-                    f'`datasets.{name}` holds {", ".join(unknown)}, `potential` is for '
-                    f'{", ".join(potential.elements)}: leave the potential out to fit a new one.'
-                )
+            if error := foreign_elements(
+                f'datasets.{name}', dataset.elements, potential, 'leave the potential out to fit a new one'
+            ):
+                return error
         try:
             chosen_training_set(datasets, inputs['parameters'], potential)
         except TrainingSetError as exception:
