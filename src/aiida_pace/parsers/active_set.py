@@ -8,18 +8,18 @@ from collections.abc import Iterator
 from pathlib import Path
 
 from aiida.engine import ExitCode
-from aiida.parsers import Parser
 from ase.data import atomic_numbers
 
 from aiida_pace.calculations.active_set import PaceActiveSetCalculation
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.formats.pacemaker import last_exception
 from aiida_pace.formats.training import learned_atoms
+from aiida_pace.parsers.base import PaceParser, last_line
 
 __all__ = ('PaceActiveSetParser',)
 
 
-class PaceActiveSetParser(Parser):
+class PaceActiveSetParser(PaceParser):
     """Parser of `PaceActiveSetCalculation`.
 
     Evidence of success: the file of the active set is a whole archive with one square matrix per element, of the rank
@@ -44,8 +44,7 @@ class PaceActiveSetParser(Parser):
     def _without_active_set(self) -> ExitCode:
         """Return why there is no active set."""
         name = PaceActiveSetCalculation.FILENAME_OUTPUT
-        repository = self.retrieved.base.repository
-        text = repository.get_object_content(name, mode='r') if name in repository.list_object_names() else ''
+        text = self._text(name)
         detail = last_exception(text)
         if detail is None:
             return self._exit('ERROR_ENGINE_INTERRUPTED', detail=last_line(text))
@@ -62,11 +61,3 @@ class PaceActiveSetParser(Parser):
         for element, functions in self.node.inputs.potential.functions_per_element.items():
             if counts[atomic_numbers[element]] < functions:
                 yield element, counts[atomic_numbers[element]], functions
-
-    def _exit(self, name: str, **details: t.Any) -> ExitCode:
-        return t.cast(ExitCode, self.exit_codes[name].format(**details))
-
-
-def last_line(text: str) -> str:
-    """Return the last line with something on it, without the white space around it."""
-    return next((line.strip() for line in reversed(text.splitlines()) if line.strip()), 'nothing')

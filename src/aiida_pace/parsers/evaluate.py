@@ -10,15 +10,15 @@ import numpy as np
 import numpy.typing as npt
 from aiida import orm
 from aiida.engine import ExitCode
-from aiida.parsers import Parser
 
 from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
 from aiida_pace.engines.evaluate import ERROR_PREFIX
+from aiida_pace.parsers.base import PaceParser, last_line
 
 __all__ = ('PaceEvaluateParser', 'read_evaluation')
 
 
-class PaceEvaluateParser(Parser):
+class PaceEvaluateParser(PaceParser):
     """Parser of `PaceEvaluateCalculation`.
 
     The engine moves its output into place when it is complete, so a file that holds the arrays of all frames, with
@@ -37,10 +37,7 @@ class PaceEvaluateParser(Parser):
         try:
             arrays = read_evaluation(path, dataset.count, dataset.atoms_count, graded='active_set' in self.node.inputs)
         except ValueError as exception:
-            return t.cast(
-                ExitCode,
-                self.exit_codes.ERROR_EVALUATION_INVALID.format(filename=path.name, detail=exception),
-            )
+            return self._exit('ERROR_EVALUATION_INVALID', filename=path.name, detail=exception)
         parameters = {
             'atoms_count': dataset.atoms_count,
             'count': dataset.count,
@@ -55,19 +52,12 @@ class PaceEvaluateParser(Parser):
     def _missing(self) -> ExitCode:
         """Return the exit code of a run that wrote nothing, from its last words."""
         name = PaceEvaluateCalculation.FILENAME_STDERR
-        names = self.retrieved.base.repository.list_object_names()
-        text = self.retrieved.base.repository.get_object_content(name, mode='r') if name in names else ''
         # The shell, which may not find the executable, complains to the scheduler's file.
-        lines = f'{self.node.get_scheduler_stderr() or ""}\n{text}'.strip().splitlines()
-        last = lines[-1] if lines else 'none'
+        last = last_line(f'{self.node.get_scheduler_stderr() or ""}\n{self._text(name)}', default='none')
         if last.startswith(ERROR_PREFIX):
-            return t.cast(ExitCode, self.exit_codes.ERROR_FRAMES_REFUSED.format(detail=last.removeprefix(ERROR_PREFIX)))
-        return t.cast(
-            ExitCode,
-            self.exit_codes.ERROR_ENGINE_INTERRUPTED.format(
-                filename=PaceEvaluateCalculation.FILENAME_EVALUATION, detail=last, stderr=name
-            ),
-        )
+            return self._exit('ERROR_FRAMES_REFUSED', detail=last.removeprefix(ERROR_PREFIX))
+        filename = PaceEvaluateCalculation.FILENAME_EVALUATION
+        return self._exit('ERROR_ENGINE_INTERRUPTED', filename=filename, detail=last, stderr=name)
 
 
 def read_evaluation(path: Path, count: int, atoms_count: int, *, graded: bool) -> dict[str, npt.NDArray[t.Any]]:

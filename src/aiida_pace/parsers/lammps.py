@@ -10,7 +10,6 @@ from pathlib import Path
 import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode
-from aiida.parsers import Parser
 
 from aiida_pace.calculations.lammps import PaceLammpsCalculation, elements_of
 from aiida_pace.config import MdConfig
@@ -19,6 +18,7 @@ from aiida_pace.formats.lammps import BARS_PER_GIGAPASCAL, Orientation, atom_typ
 from aiida_pace.formats.lammps_dump import DumpError, Snapshot, frames_from_snapshots, read_dump, thinned
 from aiida_pace.formats.lammps_log import Log, parse_log
 from aiida_pace.frames import Frames
+from aiida_pace.parsers.base import PaceParser, last_line
 
 __all__ = ('PaceLammpsParser',)
 
@@ -42,7 +42,7 @@ class _Trajectory:
     fault: tuple[str, str] | None = None
 
 
-class PaceLammpsParser(Parser):
+class PaceLammpsParser(PaceParser):
     """Parser of `PaceLammpsCalculation`.
 
     A line `Total wall time` and no line `ERROR` in the log are the evidence that LAMMPS came to the end of its input.
@@ -55,7 +55,14 @@ class PaceLammpsParser(Parser):
         """Attach all that the run gave, then tell how it ended."""
         names = PaceLammpsCalculation
         if names.FILENAME_LOG not in self.retrieved.base.repository.list_object_names():
-            return self._exit('ERROR_LOG_MISSING', filename=names.FILENAME_LOG, output=names.FILENAME_OUTPUT)
+            # The shell may have complained to the scheduler's file.
+            text = self._text(names.FILENAME_OUTPUT) or self.node.get_scheduler_stderr() or ''
+            return self._exit(
+                'ERROR_LOG_MISSING',
+                filename=names.FILENAME_LOG,
+                output=names.FILENAME_OUTPUT,
+                detail=last_line(text),
+            )
         log = parse_log(self._text(names.FILENAME_LOG))
         config = MdConfig.model_validate(self.node.inputs.parameters.get_dict())
         trajectory = self._read_trajectory(Path(kwargs['retrieved_temporary_folder']), config)
@@ -150,21 +157,6 @@ class PaceLammpsParser(Parser):
         if trajectory.fault is not None:
             return self._exit('ERROR_DUMP_UNREADABLE', filename=trajectory.fault[0], detail=trajectory.fault[1])
         return None
-
-    def _exit(self, label: str, **details: t.Any) -> ExitCode:
-        """Return the exit code ``label`` with its message filled in."""
-        if 'detail' not in details:
-            # The shell may have complained to the scheduler's file.
-            text = self._text(PaceLammpsCalculation.FILENAME_OUTPUT) or self.node.get_scheduler_stderr() or ''
-            details['detail'] = (text.strip().splitlines() or ['nothing'])[-1]
-        return t.cast(ExitCode, self.exit_codes[label].format(**details))
-
-    def _text(self, name: str) -> str:
-        """Return a retrieved file, empty when it is missing."""
-        repository = self.retrieved.base.repository
-        if name not in repository.list_object_names():
-            return ''
-        return repository.get_object_content(name, mode='rb').decode(errors='replace')
 
 
 def _all_snapshots(trajectory: _Trajectory) -> list[Snapshot]:

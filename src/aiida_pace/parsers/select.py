@@ -8,7 +8,6 @@ from pathlib import Path
 import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode
-from aiida.parsers import Parser
 from ase import Atoms
 from ase.io.vasp import read_vasp
 from scipy.spatial import cKDTree
@@ -17,6 +16,7 @@ from aiida_pace.calculations.select import PaceSelectCalculation
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.formats.pacemaker import accepted_cells, last_exception
 from aiida_pace.frames import FloatArray, Frames
+from aiida_pace.parsers.base import PaceParser
 
 __all__ = ('PaceSelectParser', 'index_in_pool')
 
@@ -24,7 +24,7 @@ __all__ = ('PaceSelectParser', 'index_in_pool')
 TOLERANCE = 1e-6
 
 
-class PaceSelectParser(Parser):
+class PaceSelectParser(PaceParser):
     """Parser of `PaceSelectCalculation`.
 
     Evidence of success: the output ends with ``Done``, and every ``N.POSCAR`` is a frame of the pool. Without ``Done``
@@ -37,8 +37,7 @@ class PaceSelectParser(Parser):
     def parse(self, **kwargs: t.Any) -> ExitCode | None:
         """Store the selected frames, or tell why there are none."""
         name = PaceSelectCalculation.FILENAME_OUTPUT
-        repository = self.retrieved.base.repository
-        text = repository.get_object_content(name, mode='r') if name in repository.list_object_names() else ''
+        text = self._text(name)
         words = text.split()
         if not words or words[-1] != 'Done':
             if detail := last_exception(text):
@@ -58,9 +57,6 @@ class PaceSelectParser(Parser):
             return self._exit('ERROR_SELECTION_EMPTY', count=len(pool))
         self.out('selected', AtomsDatasetData(pool.take(indices)))
         return None
-
-    def _exit(self, label: str, **details: t.Any) -> ExitCode:
-        return t.cast(ExitCode, self.exit_codes[label].format(**details))
 
 
 def index_in_pool(atoms: Atoms, pool: Frames, cells: FloatArray) -> int:

@@ -9,13 +9,13 @@ from pathlib import Path
 import numpy as np
 from aiida import orm
 from aiida.engine import ExitCode
-from aiida.parsers import Parser
 
 from aiida_pace.calculations.train import PaceTrainCalculation, chosen_training_set
 from aiida_pace.config import TrainingConfig
 from aiida_pace.data.potential import AcePotentialData
 from aiida_pace.formats.pacemaker import FitLog, last_exception, parse_log, parse_metrics
 from aiida_pace.frames import FloatArray
+from aiida_pace.parsers.base import PaceParser, last_line
 
 __all__ = ('PaceTrainParser',)
 
@@ -37,7 +37,7 @@ CURVES = {'iter_num': 'iteration', 'loss': 'loss', 'rmse_epa': 'rmse_epa', 'rmse
 Metrics = dict[str, FloatArray]
 
 
-class PaceTrainParser(Parser):
+class PaceTrainParser(PaceParser):
     """Parser of `PaceTrainCalculation`.
 
     Evidence of success: ``log.txt`` says ``Fitting done``, ``metrics.txt`` has at least one row of finite numbers (a
@@ -94,7 +94,7 @@ class PaceTrainParser(Parser):
     def _unfinished(self, log: FitLog, metrics: Metrics) -> ExitCode:
         """Store the last interim potential of a fit that was cut short, if there is one; say what happened."""
         output = self._text(PaceTrainCalculation.FILENAME_STDOUT)
-        last_words = (output.strip().splitlines() or ['nothing'])[-1]
+        last_words = last_line(output)
         exception = last_exception(output)
         if exception is not None and not exception.startswith('KeyboardInterrupt'):  # that is how SIGINT ends it
             return self._exit('ERROR_FIT_FAILED', detail=exception, filename=PaceTrainCalculation.FILENAME_STDOUT)
@@ -148,16 +148,6 @@ class PaceTrainParser(Parser):
         if found != expected:  # cut at the end of a line it is a potential still
             raise ValueError(f'it holds {found} functions, the fit had {expected}')
         return potential
-
-    def _text(self, name: str) -> str:
-        """Return the text of a retrieved file, empty when there is none."""
-        repository = self.retrieved.base.repository
-        if name not in repository.list_object_names():
-            return ''
-        return repository.get_object_content(name, mode='rb').decode('utf-8', errors='replace')
-
-    def _exit(self, name: str, **details: t.Any) -> ExitCode:
-        return t.cast(ExitCode, self.exit_codes[name].format(**details))
 
 
 def _weighted_errors(metrics: Metrics, kappa: float) -> dict[str, float]:
