@@ -61,7 +61,8 @@ class Frames:
     :param force_weight: (N,) weight of each atom's forces in a fit; 0 takes the atom out of it.
     :param weight: (n,) weight of each frame's energy in a fit.
     :param origin: (n,) what made the frame: the name of a recipe, ``halt``, ``swarm/rattle``, ...
-    :param label_uuid: (n,) UUID of the process that labelled the frame, or an empty string.
+    :param label_uuid: (n,) UUID of the node that holds the label (the output trajectory of the DFT run), or an empty
+        string.
     :param energy: (n,) total energy of each frame in eV, optional.
     :param forces: (N, 3) in eV/Å, optional.
     :param stress: (n, 6) in eV/Å³, Voigt order xx yy zz yz xz xy, ASE's sign (negative under compression), optional.
