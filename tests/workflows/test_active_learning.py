@@ -168,6 +168,19 @@ def test_stops_with_the_cause(  # noqa: PLR0917
     assert handed_over <= set(results)
 
 
+@pytest.mark.engines
+@pytest.mark.slow
+def test_stops_when_the_initial_labels_make_no_fit(campaign: Campaign) -> None:
+    """Without vacuum pw.x cannot label the isolated atom: few failed, but there is no reference energy."""
+    results, node = run_get_node(
+        campaign({'initial': {'parameters': {'vacuum': 0.01, 'shares': {'dimer': 0, 'trimer': 0}}}})
+    )
+    assert node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_LABELS_INSUFFICIENT.status
+    assert 'no reference energy of Si' in node.exit_message
+    assert results['datasets']['initial'].count == 9
+    assert 'initial_train' not in children(node)
+
+
 def test_refuses_initial_set_smaller_than_the_basis(campaign: Campaign) -> None:
     """Before the first DFT run: an active set could not be built."""
     _, node = run_get_node(campaign({'train': {'fit': {'parameters': {'functions_per_element': 500}}}}))

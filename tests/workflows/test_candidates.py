@@ -89,6 +89,22 @@ def test_candidates_without_need_to_select(inputs: dict[str, t.Any]) -> None:
     assert 'select' not in node.base.links.get_outgoing().all_link_labels()
 
 
+@pytest.mark.engines
+@pytest.mark.parametrize(
+    ('step', 'error'), [('evaluate', 'ERROR_EVALUATION_FAILED'), ('select', 'ERROR_SELECTION_FAILED')]
+)
+def test_candidates_name_the_step_that_failed(
+    inputs: dict[str, t.Any], aiida_code_installed: Callable[..., orm.InstalledCode], step: str, error: str
+) -> None:
+    """With an executable that does nothing: no real engine can be made to fail to order."""
+    inputs[step]['code'] = aiida_code_installed(
+        label='broken', default_calc_job_plugin=f'pace.{step}', filepath_executable='/bin/false'
+    )
+    _, node = run_get_node(CandidatesWorkChain, **inputs)
+    assert node.exit_status == CandidatesWorkChain.exit_codes[error].status
+    assert 'last words' in node.exit_message
+
+
 def test_candidates_pool_empty(inputs: dict[str, t.Any], training_frames: Frames) -> None:
     inputs['extrapolative'] = {'walker': overlapping('halt', training_frames)}
     inputs['swarm'] = orm.Dict({'count': 0})

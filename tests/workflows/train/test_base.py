@@ -49,14 +49,14 @@ def test_train_base(inputs: dict[str, t.Any]) -> None:
     assert children(node)['active_set'].inputs.potential == results['potential']
 
 
-@pytest.mark.slow
-def test_train_base_continues_from_the_interim_potential(
+@pytest.fixture
+def killed_once(
     inputs: dict[str, t.Any],
     aiida_code_installed: Callable[..., orm.InstalledCode],
     engine: Callable[[str], Path],
     tmp_path: Path,
-) -> None:
-    """The fit is killed, and goes on from the last potential it wrote; its loss starts where that one's ended."""
+) -> dict[str, t.Any]:
+    """Return inputs of a fit by pacemaker that is killed the first time."""
     wrapper = tmp_path / 'pacemaker-killed-once'
     wrapper.write_text(KILL_ONCE.format(marker=tmp_path / 'marker', pacemaker=engine('pacemaker')))
     wrapper.chmod(0o755)
@@ -64,7 +64,13 @@ def test_train_base_continues_from_the_interim_potential(
         label='killed', default_calc_job_plugin='pace.train', filepath_executable=str(wrapper)
     )
     inputs['fit']['parameters'] = orm.Dict({'functions_per_element': 10, 'cutoff': 4.5, 'max_epochs': 12})
-    results, node = run_get_node(TrainBaseWorkChain, **inputs)
+    return inputs
+
+
+@pytest.mark.slow
+def test_train_base_continues_from_the_interim_potential(killed_once: dict[str, t.Any]) -> None:
+    """The fit is killed, and goes on from the last potential it wrote: its loss ends lower."""
+    results, node = run_get_node(TrainBaseWorkChain, **killed_once)
     assert node.is_finished_ok, node.exit_message
     first, second = children(node)['iteration_01'], children(node)['iteration_02']
     assert first.exit_status == first.process_class.exit_codes.ERROR_FIT_INTERRUPTED.status
@@ -72,6 +78,13 @@ def test_train_base_continues_from_the_interim_potential(
     assert results['potential'] == second.outputs.potential
     interim, final = first.outputs.learning_curve, second.outputs.learning_curve
     assert final.get_array('loss')[-1] < interim.get_array('loss')[-1]
+
+
+@pytest.mark.slow
+def test_train_base_out_of_tries_hands_over_the_interim_potential(killed_once: dict[str, t.Any]) -> None:
+    results, node = run_get_node(TrainBaseWorkChain, max_iterations=orm.Int(1), **killed_once)
+    assert node.exit_status == TrainBaseWorkChain.exit_codes.ERROR_MAXIMUM_ITERATIONS_EXCEEDED.status
+    assert results['potential'] == children(node)['iteration_01'].outputs.potential
 
 
 def test_train_base_without_active_set(
