@@ -25,8 +25,9 @@ demo: profile  ## Train a silicon potential from nothing, for real
 	aiida-pace status --follow && \
 	aiida-pace save-potential silicon-potential
 
-test: install engines  ## Run the whole suite, with the real engines
+test: install engines  ## Run the whole suite, with the real engines; the end-to-end tests last
 	pytest
+	pytest -m slow
 
 lint: install  ## Check style and types
 	ruff format --check .

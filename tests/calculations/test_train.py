@@ -69,6 +69,7 @@ def test_entry_point() -> None:
     assert CalculationFactory('pace.train') is PaceTrainCalculation
 
 
+@pytest.mark.slow
 @pytest.mark.engines
 @pytest.mark.usefixtures('aiida_profile_clean')
 def test_tensorpot(
