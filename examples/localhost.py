@@ -27,7 +27,7 @@ CODES = {
 }
 #: One norm-conserving LDA pseudopotential per element: `Si.pz-vbc.UPF`, `Al.pz-vbc.UPF`.
 PSEUDO_LABEL, PSEUDO_PATTERN = 'pz-vbc', '*.pz-vbc.UPF'
-#: The daemon hands its own PYTHONPATH on to its jobs: without the first line, the engines would import AiiDA's packages.
+#: The daemon hands its PYTHONPATH on to its jobs: without the first line the engines would import AiiDA's packages.
 PREPEND_TEXT = 'unset PYTHONPATH\nexport OMP_NUM_THREADS=1'
 
 engines, pseudos = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
