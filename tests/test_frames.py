@@ -10,53 +10,9 @@ from ase.calculators.emt import EMT
 from ase.calculators.singlepoint import SinglePointCalculator
 from hypothesis import given
 from hypothesis import strategies as st
-from hypothesis.extra import numpy as hnp
 
 from aiida_pace.frames import COLUMNS, OPTIONAL_COLUMNS, Frames, FramesError
-from tests.fixtures.frames import random_frames
-
-#: Every finite double, subnormal numbers and -0.0 among them.
-FINITE = st.floats(allow_nan=False, allow_infinity=False)
-
-
-@st.composite
-def any_frames(draw: st.DrawFn) -> Frames:
-    """Any frames that `Frames` accepts, of extreme numbers, with or without labels and grades."""
-    sizes = draw(st.lists(st.integers(1, 4), max_size=4))
-    count, atoms_count = len(sizes), sum(sizes)
-    optional = {}
-    if draw(st.booleans()):
-        optional = {
-            'energy': draw(hnp.arrays('f8', count, elements=FINITE)),
-            'forces': draw(hnp.arrays('f8', (atoms_count, 3), elements=FINITE)),
-        }
-        if draw(st.booleans()):
-            optional['stress'] = draw(hnp.arrays('f8', (count, 6), elements=FINITE))
-    if draw(st.booleans()):
-        optional['grade'] = draw(hnp.arrays('f8', atoms_count, elements=FINITE))
-    text = st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0'), max_size=5)
-    return Frames(
-        offsets=np.concatenate(([0], np.cumsum(sizes, dtype=int))),
-        numbers=draw(hnp.arrays('i4', atoms_count, elements=st.integers(1, 118))),
-        positions=draw(hnp.arrays('f8', (atoms_count, 3), elements=FINITE)),
-        cells=np.tile(np.diag(draw(hnp.arrays('f8', 3, elements=st.floats(0.1, 1e3)))), (count, 1, 1)),
-        pbc=draw(hnp.arrays('?', (count, 3))),
-        force_weight=draw(hnp.arrays('f8', atoms_count, elements=st.floats(0, 1e9))),
-        weight=draw(hnp.arrays('f8', count, elements=st.floats(0, 1e9))),
-        origin=np.array(draw(st.lists(text, min_size=count, max_size=count)), dtype='U'),
-        label_uuid=np.array(draw(st.lists(text, min_size=count, max_size=count)), dtype='U'),
-        **optional,
-    )
-
-
-def assert_identical(one: Frames, other: Frames) -> None:
-    """Compare bit by bit: 0.0 is not -0.0."""
-    assert one.offsets.tobytes() == other.offsets.tobytes()
-    assert one.columns().keys() == other.columns().keys()
-    for name, column in one.columns().items():
-        assert column.dtype == other.columns()[name].dtype, name
-        assert column.shape == other.columns()[name].shape, name
-        assert column.tobytes() == other.columns()[name].tobytes(), name
+from tests.fixtures.frames import any_frames, assert_identical, random_frames
 
 
 def saved(frames: Frames) -> bytes:

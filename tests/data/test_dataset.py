@@ -1,6 +1,8 @@
 import io
+from pathlib import Path
 
 import numpy as np
+import pandas as pd
 import pytest
 from aiida import orm
 from aiida.common.exceptions import ModificationNotAllowed, ValidationError
@@ -8,7 +10,7 @@ from aiida.plugins import DataFactory
 
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.frames import Frames, FramesError
-from tests.fixtures.frames import random_frames
+from tests.fixtures.frames import assert_identical, random_frames
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
 
@@ -132,3 +134,35 @@ def test_clone_is_an_equal_unstored_node() -> None:
     clone = node.clone()
     assert not clone.is_stored
     assert clone.store().base.caching.get_hash() == node.base.caching.get_hash()
+
+
+@pytest.mark.parametrize('suffix', ['.xyz', '.extxyz', '.db'])
+def test_exported_file_makes_an_equal_node(tmp_path: Path, suffix: str) -> None:
+    node = stored(random_frames((2, 1, 3), labelled=True, graded=True))
+    path = tmp_path / f'frames{suffix}'
+    assert orm.load_node(node.pk).export(str(path)) == [str(path)]
+    back = AtomsDatasetData.from_file(path)
+    assert not back.is_stored
+    assert_identical(back.frames, node.frames)
+    assert back.store().base.caching.get_hash() == node.base.caching.get_hash()
+
+
+def test_export_for_pacemaker(tmp_path: Path) -> None:
+    node = stored(random_frames((2, 1), labelled=True))
+    node.export(str(tmp_path / 'frames.pckl.gzip'))
+    dataframe = pd.read_pickle(tmp_path / 'frames.pckl.gzip', compression='gzip')
+    assert dataframe['energy'].tolist() == node.frames.energy.tolist()
+    with pytest.raises(OSError, match='already'):
+        node.export(str(tmp_path / 'frames.pckl.gzip'))
+
+
+def test_from_file_takes_all_frames_or_none(tmp_path: Path) -> None:
+    path = tmp_path / 'frames.xyz'
+    stored(random_frames((2, 1))).export(str(path))
+    path.write_text(path.read_text() + '1\n\nQq 0 0 0\n')
+    with pytest.raises(FramesError, match=r"frames refused: 1, such as frame 2 \(unknown element 'Qq'\)"):
+        AtomsDatasetData.from_file(path)
+    stored(random_frames((3,))).export(str(path), overwrite=True)
+    with pytest.raises(FramesError, match='no energy and forces'):
+        AtomsDatasetData.from_file(path, labelled=True)
+    assert AtomsDatasetData.from_file(path).count == 1

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import io
+import tempfile
 import typing as t
+from pathlib import Path
 
 import numpy as np
 from aiida import orm
@@ -11,6 +13,7 @@ from aiida.common.exceptions import ValidationError
 from aiida.orm.pydantic import OrmMetadataField
 from ase.data import chemical_symbols
 
+from aiida_pace.formats.exchange import read_frames, write_frames
 from aiida_pace.frames import SCHEMA_VERSION, Frames, FramesError
 from aiida_pace.structures.fingerprint import duplicate_indices
 
@@ -55,6 +58,24 @@ class AtomsDatasetData(orm.Data):
         """Start without frames in memory; also called when a node is loaded from the database."""
         super().initialize()
         self._frames = None
+        self._export_format_replacements = {'gzip': 'pckl_gzip'}  # what `export` makes of the suffix `.pckl.gzip`
+
+    @classmethod
+    def from_file(cls, path: str | Path, *, labelled: bool | None = None) -> AtomsDatasetData:
+        """Return an unstored node of the frames in an extended XYZ file or an ASE database.
+
+        :param labelled: False leaves the labels out; otherwise all frames have labels or, unless True, none has.
+        :raises ExchangeError: when the file cannot be read.
+        :raises FramesError: when any frame is refused; ``aiida-pace import`` takes the others, and lists these.
+        """
+        imported = read_frames([path], labelled=labelled)
+        if imported.refusals:
+            first = imported.refusals[0]
+            raise FramesError(
+                f'{path}: frames refused: {len(imported.refusals)}, such as frame {first.index} ({first.cause}); '
+                'leave them out, or use `aiida-pace import`, which lists them and takes the others'
+            )
+        return cls(imported.frames)
 
     def __repr__(self) -> str:
         """Return class, size and key."""
@@ -99,6 +120,27 @@ class AtomsDatasetData(orm.Data):
     def schema_version(self) -> int:
         """Version of the file format."""
         return int(self.base.attributes.get('schema_version'))
+
+    def _prepare_extxyz(self, main_file_name: str = '') -> tuple[bytes, dict[str, bytes]]:
+        """Return the content of the file that `export` writes; every format has such a method."""
+        return self._written('.extxyz'), {}
+
+    _prepare_xyz = _prepare_extxyz
+
+    def _prepare_db(self, main_file_name: str = '') -> tuple[bytes, dict[str, bytes]]:
+        """Return the frames as an ASE database."""
+        return self._written('.db'), {}
+
+    def _prepare_pckl_gzip(self, main_file_name: str = '') -> tuple[bytes, dict[str, bytes]]:
+        """Return the frames as the data frame of pacemaker."""
+        return self._written('.pckl.gzip'), {}
+
+    def _written(self, suffix: str) -> bytes:
+        """Return what a file of the format holds."""
+        with tempfile.TemporaryDirectory() as folder:
+            path = Path(folder) / f'frames{suffix}'
+            write_frames(self.frames, path)
+            return path.read_bytes()
 
     def _load(self) -> Frames:
         """Read the frames from the repository."""

@@ -1,0 +1,201 @@
+"""`aiida-pace import` and `aiida-pace export`."""
+
+from __future__ import annotations
+
+import re
+from pathlib import Path
+
+import ase.io
+import numpy as np
+import pytest
+from aiida import orm
+from ase.build import bulk
+from click.testing import CliRunner, Result
+
+from aiida_pace.cli import cmd_root
+from aiida_pace.data.dataset import AtomsDatasetData
+from aiida_pace.formats.exchange import read_frames, write_frames
+from aiida_pace.frames import Frames
+from tests.fixtures.campaigns import Campaign, dataset
+from tests.fixtures.frames import assert_identical, random_frames
+
+pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
+
+
+def run(*arguments: object) -> Result:
+    return CliRunner().invoke(cmd_root, [str(argument) for argument in arguments], catch_exceptions=False)
+
+
+def stored(frames: Frames) -> AtomsDatasetData:
+    return AtomsDatasetData(frames).store()
+
+
+def all_datasets() -> list[AtomsDatasetData]:
+    return orm.QueryBuilder().append(AtomsDatasetData).all(flat=True)
+
+
+class TestImport:
+    @pytest.mark.parametrize('suffix', ['.extxyz', '.db'])
+    def test_what_is_in_the_file_is_in_the_node(self, tmp_path: Path, suffix: str) -> None:
+        frames = random_frames((2, 1, 3), numbers=(13, 14), labelled=True, graded=True)
+        path = tmp_path / f'frames{suffix}'
+        write_frames(frames, path)
+        result = run('import', path, '--label', 'thesis')
+        assert result.exit_code == 0
+        (node,) = all_datasets()
+        assert_identical(node.frames, frames)
+        assert node.label == 'thesis'
+        assert str(path) in node.description
+        assert result.output == (
+            f'AtomsDatasetData<{node.pk}>: 3 frames with energies, forces and stresses, 6 atoms of Al, Si.\n'
+        )
+
+    def test_what_is_refused_is_listed_by_cause(self, tmp_path: Path) -> None:
+        good = random_frames((2, 1), labelled=True)
+        write_frames(good.take([0, 0, 1, 0, 0]), tmp_path / 'a.xyz')
+        text = (tmp_path / 'a.xyz').read_text()
+        (tmp_path / 'a.xyz').write_text(text + '1\n\nQq 0 0 0\n1\n\nSi 0 0 0\n')
+        write_frames(good.take([1]), tmp_path / 'b.db')
+        result = run('import', tmp_path / 'a.xyz', tmp_path / 'b.db')
+        assert result.exit_code == 0
+        (node,) = all_datasets()
+        assert_identical(node.frames, good)
+        rows = [re.split(r' {2,}', line.strip()) for line in result.output.splitlines()[3:]]
+        assert rows == [
+            ['1', "unknown element 'Qq'", 'a.xyz: 5'],
+            ['1', 'no energy and forces, which other frames have', 'a.xyz: 6'],
+            ['4', 'repeats an earlier frame', 'a.xyz: 1, 3-4'],
+            ['b.db: 0'],
+            ['6', 'in all'],
+        ]
+
+    def test_many_runs_of_refused_frames_are_cut_short_unless_asked_for(self, tmp_path: Path) -> None:
+        bad = '1\n\nQq 0 0 0\n'
+        good = ''.join(f'1\n\nSi 0 0 {index}\n{bad}' for index in range(12))
+        (tmp_path / 'a.xyz').write_text(good)
+        assert 'a.xyz: 1, 3, 5, 7, 9, 11, 13, 15 and 4 more' in run('import', tmp_path / 'a.xyz').output
+        assert '17, 19, 21, 23' in ' '.join(run('import', tmp_path / 'a.xyz', '--verbose').output.split())
+
+    def test_nothing_to_take_is_a_failure_and_nothing_is_stored(self, tmp_path: Path) -> None:
+        write_frames(random_frames((2, 1)), tmp_path / 'a.xyz')
+        result = run('import', tmp_path / 'a.xyz', '--labelled')
+        assert result.exit_code == 1
+        assert 'a.xyz: 0-1' in result.output
+        assert 'no energy and forces' in result.output
+        assert 'nothing is stored' in result.output
+        assert all_datasets() == []
+
+    def test_an_empty_file(self, tmp_path: Path) -> None:
+        (tmp_path / 'a.xyz').touch()
+        assert run('import', tmp_path / 'a.xyz').exit_code == 1
+        assert all_datasets() == []
+
+    def test_one_file_that_cannot_be_read_stops_all(self, tmp_path: Path) -> None:
+        write_frames(random_frames((2, 1)), tmp_path / 'a.xyz')
+        write_frames(random_frames((3,)), tmp_path / 'b.pckl.gzip')
+        result = run('import', tmp_path / 'a.xyz', tmp_path / 'b.pckl.gzip')
+        assert result.exit_code == 1
+        assert 'runs whatever code its writer put in' in result.output
+        assert all_datasets() == []
+
+    def test_labels_left_behind(self, tmp_path: Path) -> None:
+        write_frames(random_frames((2, 1), labelled=True), tmp_path / 'a.xyz')
+        result = run('import', tmp_path / 'a.xyz', '--unlabelled', '--origin', 'thesis')
+        assert 'Left out, with the number of frames that had it: energy (2), forces (2), stress (2).' in result.output
+        (node,) = all_datasets()
+        assert not node.is_labelled
+        assert node.frames.origin.tolist() == ['recipe0', 'recipe1']
+
+    def test_names_of_labels(self, tmp_path: Path) -> None:
+        atoms = bulk('Si')
+        atoms.info['REF_energy'] = -8.5
+        atoms.set_array('REF_forces', np.full((2, 3), 0.25))
+        ase.io.write(tmp_path / 'mace.xyz', atoms, format='extxyz')
+        result = run(
+            'import', tmp_path / 'mace.xyz', '--energy-key', 'REF_energy', '--forces-key', 'REF_forces', '--origin', 'x'
+        )
+        assert result.exit_code == 0
+        (node,) = all_datasets()
+        assert node.frames.energy == [-8.5]
+        assert np.all(node.frames.forces == 0.25)
+        assert node.frames.origin == ['x']
+
+
+class TestExport:
+    @pytest.mark.parametrize('suffix', ['.xyz', '.extxyz', '.db'])
+    def test_what_is_in_the_node_is_in_the_file(self, tmp_path: Path, suffix: str) -> None:
+        node = stored(random_frames((2, 1, 3), labelled=True, graded=True))
+        path = tmp_path / f'frames{suffix}'
+        result = run('export', node.pk, path)
+        assert result.exit_code == 0
+        assert_identical(read_frames([path]).frames, node.frames)
+        assert result.output == f'{path}: 3 frames with energies, forces and stresses, 6 atoms of Si.\n'
+
+    def test_pacemaker_has_no_place_for_everything(self, tmp_path: Path) -> None:
+        node = stored(random_frames((2, 1), labelled=True))
+        result = run('export', node.uuid, tmp_path / 'frames.pckl.gzip')
+        assert result.exit_code == 0
+        assert 'has no place for it: label_uuid, origin, stress.' in result.output
+        assert 'stresses' not in result.output
+        assert (tmp_path / 'frames.pckl.gzip').exists()
+
+    def test_all_labels_of_a_campaign_once(self, campaign: Campaign, tmp_path: Path) -> None:
+        """A frame that two data sets hold is written once, with the labels it had first; a stress only if all have."""
+        given = random_frames((2, 1), labelled=True)
+        initial = random_frames((3, 1), labelled=True, seed=1)
+        again = Frames.concatenate([given.take([1]), random_frames((4,), labelled=True, seed=2)])
+        again = again.replace(energy=[99.0, 1.0], stress=None)
+        sets = {'given': given, 'cycle_01': again, 'initial': initial}
+        campaign.converge(**{f'datasets__{name}': AtomsDatasetData(frames) for name, frames in sets.items()})
+        result = run('export', campaign.node.pk, tmp_path / 'all.db')
+        assert result.exit_code == 0
+        assert 'as an earlier data set has the same structures: 1 frames.' in result.output
+        assert 'no place for it: stress.' in result.output
+        frames = read_frames([tmp_path / 'all.db']).frames
+        assert sorted(frames.sizes.tolist()) == [1, 1, 2, 3, 4]
+        assert frames.stress is None
+        assert sorted(frames.energy.tolist()) == sorted([*given.energy, *initial.energy, 1.0])  # type: ignore
+
+    def test_a_campaign_that_still_runs(self, tmp_path: Path) -> None:
+        """What it was given and has labelled so far."""
+        campaign = Campaign(given=2)
+        initial, first = (random_frames((3, 1), labelled=True, seed=seed) for seed in (1, 2))
+        for step, frames in {'initial': initial, 'cycle_01': first}.items():
+            node, _ = campaign.label(step, 2)
+            campaign.returns(node, 'dataset', AtomsDatasetData(frames))
+        campaign.label('cycle_02', 3)
+        result = run('export', campaign.node.pk, tmp_path / 'all.xyz')
+        assert result.exit_code == 0
+        frames = read_frames([tmp_path / 'all.xyz']).frames
+        expected = [dataset(2, first=4.0).frames, initial, first]
+        assert_identical(frames, Frames.concatenate(expected))
+
+    def test_a_campaign_without_labels_yet(self, campaign: Campaign, tmp_path: Path) -> None:
+        campaign.label('initial', 3)
+        result = run('export', campaign.node.pk, tmp_path / 'all.xyz')
+        assert result.exit_code == 1
+        assert 'has no labelled frames yet' in result.output
+        assert list(tmp_path.iterdir()) == []
+
+    def test_a_file_that_is_there(self, tmp_path: Path) -> None:
+        one, other = stored(random_frames((2,))), stored(random_frames((1, 1)))
+        path = tmp_path / 'frames.db'
+        assert run('export', one.pk, path).exit_code == 0
+        result = run('export', other.pk, path)
+        assert result.exit_code == 1
+        assert 'is there already' in result.output
+        assert_identical(read_frames([path]).frames, one.frames)
+        assert run('export', other.pk, path, '--overwrite').exit_code == 0
+        assert_identical(read_frames([path]).frames, other.frames)
+
+    def test_an_unknown_suffix(self, tmp_path: Path) -> None:
+        result = run('export', stored(random_frames((2,))).pk, tmp_path / 'frames.cif')
+        assert result.exit_code == 1
+        assert 'known ones are .xyz, .extxyz, .db, .pckl.gzip' in result.output
+
+    def test_what_is_no_data_set(self, tmp_path: Path) -> None:
+        for identifier, words in ((orm.Int(1).store().pk, 'neither a data set nor a campaign'), (0, 'no single node')):
+            result = run('export', identifier, tmp_path / 'frames.xyz')
+            assert result.exit_code == 1
+            assert words in result.output
+        assert list(tmp_path.iterdir()) == []
