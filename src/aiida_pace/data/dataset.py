@@ -13,7 +13,6 @@ from aiida.common.exceptions import ValidationError
 from aiida.orm.pydantic import OrmMetadataField
 from ase.data import chemical_symbols
 
-from aiida_pace.formats.exchange import read_frames, write_frames
 from aiida_pace.frames import SCHEMA_VERSION, Frames, FramesError
 from aiida_pace.structures.fingerprint import duplicate_indices
 
@@ -68,6 +67,8 @@ class AtomsDatasetData(orm.Data):
         :raises ExchangeError: when the file cannot be read.
         :raises FramesError: when any frame is refused; ``aiida-pace import`` takes the others, and lists these.
         """
+        from aiida_pace.formats.exchange import read_frames  # it imports ase.db, which takes a second
+
         imported = read_frames([path], labelled=labelled)
         if imported.refusals:
             first = imported.refusals[0]
@@ -137,6 +138,8 @@ class AtomsDatasetData(orm.Data):
 
     def _written(self, suffix: str) -> bytes:
         """Return what a file of the format holds."""
+        from aiida_pace.formats.exchange import write_frames
+
         with tempfile.TemporaryDirectory() as folder:
             path = Path(folder) / f'frames{suffix}'
             write_frames(self.frames, path)
