@@ -26,9 +26,10 @@ def read(path: Path) -> Frames:
 @settings(max_examples=40, deadline=None)
 @given(any_frames().filter(len))
 def test_round_trip_is_bit_identical(tmp_path_factory: pytest.TempPathFactory, frames: Frames) -> None:
+    """But for the sign of an energy of -0.0, which SQLite does not keep."""
     path = tmp_path_factory.mktemp('db') / 'frames.db'
     write_ase_db(frames, path)
-    assert_identical(read(path), frames)
+    assert_identical(read(path), frames if frames.energy is None else frames.replace(energy=frames.energy + 0.0))
 
 
 @pytest.mark.parametrize('text', ['12', '1e5', 'nan', 'True', ' 7 ', 'fcc', '_'])

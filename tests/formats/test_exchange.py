@@ -15,7 +15,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.constraints import FixAtoms
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiida_pace.formats import exchange
@@ -138,6 +138,7 @@ class TestRefusals:
         ]
         assert imported.frames.elements == ['Al', 'Si']
 
+    @settings(deadline=None)
     @given(st.lists(st.sampled_from(['good', 'bare', 'half', 'twice', 'nan']), max_size=8))
     def test_every_frame_is_taken_or_refused(self, kinds: list[str]) -> None:
         make: dict[str, Callable[[int], Atoms]] = {

@@ -12,7 +12,7 @@ from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.constraints import FixAtoms
-from hypothesis import example, given
+from hypothesis import example, given, settings
 from hypothesis import strategies as st
 
 from aiida_pace.formats.extxyz import read_extxyz, write_extxyz
@@ -26,6 +26,7 @@ def read(path: Path) -> Frames:
     return Frames.from_atoms(images)  # type: ignore[arg-type]
 
 
+@settings(deadline=None)
 @given(any_frames().filter(len))
 def test_round_trip_is_bit_identical(tmp_path_factory: pytest.TempPathFactory, frames: Frames) -> None:
     path = tmp_path_factory.mktemp('extxyz') / 'frames.xyz'
@@ -33,6 +34,7 @@ def test_round_trip_is_bit_identical(tmp_path_factory: pytest.TempPathFactory, f
     assert_identical(read(path), frames)
 
 
+@settings(deadline=None)
 @given(st.text(st.characters(exclude_categories=['Cs'], exclude_characters='\0')))
 @example('12')
 @example('1e5')

@@ -26,6 +26,8 @@ class AseDatabaseError(ValueError):
 def write_ase_db(frames: Frames, path: str | Path) -> None:
     """Write ``frames`` to a new database, one row each, bit by bit; one that is there already gets further rows.
 
+    One bit is lost: SQLite keeps no sign of a zero, so an energy of -0.0 is 0.0 when it is read back.
+
     Energy, forces and stress are where ASE looks for them, ``origin``, ``label_uuid`` and ``weight`` in the key-value
     pairs, which ``ase db`` can select by; arrays, and texts that a database takes for numbers, in the data of a row.
 
