@@ -75,7 +75,7 @@ def assert_core_is_untouched(made: Embedding, atoms: Atoms) -> None:
         np.testing.assert_allclose(after, before, atol=1e-9)
 
 
-@settings(deadline=None, max_examples=40)
+@settings(deadline=None, max_examples=25)
 @given(
     st.tuples(st.sampled_from(KINDS), st.integers(0, 10_000)),
     st.floats(3.5, 5.0),
