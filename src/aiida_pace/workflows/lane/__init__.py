@@ -8,7 +8,7 @@ from collections.abc import Iterable, Mapping
 
 from aiida import orm
 from aiida.common.links import LinkType
-from aiida.engine import Process, ToContext, WorkChain, append_, while_
+from aiida.engine import Process, ProcessState, ToContext, WorkChain, append_, while_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 __all__ = ('LaneWorkChain', 'ResumableWorkChain', 'balanced_shares', 'cause_of', 'children', 'jobs_of')
@@ -42,10 +42,13 @@ class ResumableWorkChain(WorkChain):
         """Submit ``process`` with ``label`` on its link, or return the child that already has this label.
 
         AiiDA runs a step that was interrupted between two checkpoints again from its start, and would submit its
-        children again.
+        children again. A child that was stored without its task being sent would wait for ever: it is sent again, and
+        the worker that has the child already ignores that.
         """
         child = children(self.node).get(label)
         if child is not None:
+            if child.process_state is ProcessState.CREATED and self.runner.controller is not None:
+                self.runner.controller.continue_process(child.pk, nowait=False, no_reply=True)
             return child
         metadata = {**inputs.get('metadata', {}), 'call_link_label': label}
         return self.submit(process, **{**inputs, 'metadata': metadata})
