@@ -20,7 +20,7 @@ jobs = [
     f'{run.pk}/{link.link_label}'
     for _, _, run in runs
     for link in run.base.links.get_outgoing(node_class=orm.CalcJobNode).all()
-    if link.link_label.startswith('iteration')
+    if link.link_label.startswith('iteration') and link.node.is_terminated
 ]
 datasets = campaign.outputs.datasets if campaign.is_terminated else {}
 print(

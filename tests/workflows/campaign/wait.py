@@ -1,4 +1,4 @@
-"""Wait until a campaign has labelled N frames, or has ended: `verdi run wait.py PK [N]`."""
+"""Wait until a campaign has labelled N frames and pw.x is at work, or it has ended: `verdi run wait.py PK [N]`."""
 
 import sys
 import time
@@ -14,8 +14,13 @@ def labelled() -> int:
     return orm.QueryBuilder().append(orm.WorkChainNode, filters=filters).count()
 
 
+def is_at_work() -> bool:
+    filters = {'attributes.process_label': 'PwCalculation', 'attributes.process_status': {'like': 'Monitoring%'}}
+    return orm.QueryBuilder().append(orm.CalcJobNode, filters=filters).count() > 0
+
+
 deadline = time.monotonic() + 600
-while not campaign.is_terminated and (wanted is None or labelled() < wanted):
+while not campaign.is_terminated and (wanted is None or labelled() < wanted or not is_at_work()):
     assert time.monotonic() < deadline, f'{campaign} did not get there: {labelled()} labels'
     time.sleep(0.2)
 print(labelled())
