@@ -1,4 +1,7 @@
 import functools
+import subprocess
+from collections.abc import Callable
+from pathlib import Path
 
 import numpy as np
 import pytest
@@ -9,6 +12,8 @@ from ase.neighborlist import neighbor_list
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
+from aiida_pace.formats.bbasis import parse_bbasis
+from aiida_pace.frames import Frames
 from aiida_pace.structures.embedding import (
     Embedding,
     EmbeddingError,
@@ -245,3 +250,34 @@ def test_deviation_sees_moved_missing_and_other_atoms() -> None:
     other = atoms.copy()
     other.numbers[made.source[near]] = 27 - other.numbers[made.source[near]]
     assert core_deviation(made, other) > 0.5
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize('system', ['vacancy in silicon', 'disordered silicon carbide'])
+def test_the_core_has_the_same_grade_in_the_box(
+    system: str, request: pytest.FixtureRequest, engine: Callable[[str], Path], tmp_path: Path
+) -> None:
+    if system == 'vacancy in silicon':
+        files: Path = request.getfixturevalue('si_potential_files')
+        atoms = bulk('Si', cubic=True).repeat(3)
+        del atoms[100]
+        atoms.rattle(0.15, seed=3)
+    else:
+        files = request.getfixturevalue('sic_potential_files')
+        atoms = liquid(216, ('Si', 'C'), 11.0)
+    made = embed(atoms, 99, parse_bbasis((files / 'potential.yaml').read_bytes()).cutoff)
+    Frames.from_atoms([atoms, made.atoms]).save(tmp_path / 'frames.npz')
+    command = [
+        engine('pace-evaluate'),
+        '--active-set',
+        files / 'active_set.asi',
+        'frames.npz',
+        files / 'potential.yaml',
+    ]
+    subprocess.run(command, cwd=tmp_path, check=True, timeout=120, capture_output=True)
+    with np.load(tmp_path / 'evaluation.npz', allow_pickle=False) as evaluation:
+        before, after = np.split(evaluation['grade'], [len(atoms)])
+    assert before[99] > 0.1
+    assert after[made.core] == pytest.approx(before[made.source[made.core]], rel=1e-8)
+    # The grade is not simply the same everywhere: the buffer has others.
+    assert not np.allclose(after[~made.fixed], before[made.source[~made.fixed]], rtol=1e-3)

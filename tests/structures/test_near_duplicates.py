@@ -21,7 +21,7 @@ def structure(count: int, periodic: bool, seed: int) -> Atoms:
 def moved(atoms: Atoms, seed: int) -> Atoms:
     """The same structure, rotated or reflected, shifted, its atoms in another order and its cell chosen differently."""
     rng = np.random.default_rng(seed)
-    turn = Rotation.random(rng=rng).as_matrix() * rng.choice([-1, 1])
+    turn = Rotation.random(None, rng).as_matrix() * rng.choice([-1, 1])
     order = rng.permutation(len(atoms))
     lower, upper = np.tril(rng.integers(-1, 2, (3, 3)), -1), np.triu(rng.integers(-1, 2, (3, 3)), 1)
     cell = (np.eye(3) + lower) @ (np.eye(3) + upper) @ atoms.cell.array

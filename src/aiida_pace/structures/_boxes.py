@@ -95,7 +95,7 @@ class Cut:
         least = 2 * (float(np.linalg.norm(self.core - middle, axis=1).max()) + self.reach)
         shape = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2**0.5
         # The same orientations every time: they are a set of trials, not a random choice.
-        turns = Rotation.random(ORIENTATIONS, rng=np.random.default_rng(0)).as_matrix()
+        turns = Rotation.random(ORIENTATIONS, np.random.default_rng(0)).as_matrix()
         lengths = least + np.arange(0.0, self.slack + COARSE_STEP / 2, COARSE_STEP)
         trials = [(middle, length * shape @ turn) for length, turn in itertools.product(lengths, turns)]
         return self.best(trials, np.zeros(3, dtype=bool), max_atoms)
