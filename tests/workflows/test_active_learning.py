@@ -17,7 +17,7 @@ from aiida.plugins import DataFactory, GroupFactory, WorkflowFactory
 from ase.build import bulk
 
 from aiida_pace.frames import Frames
-from aiida_pace.workflows.active_learning import CAMPAIGN_EXTRA
+from aiida_pace.workflows.campaign_state import CAMPAIGN_EXTRA
 from aiida_pace.workflows.lane import children
 from tests.fixtures.dft import PSEUDOS
 from tests.fixtures.silicon import silicon_campaign

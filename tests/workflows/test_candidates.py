@@ -13,7 +13,7 @@ from aiida.engine import run_get_node
 from aiida.plugins import DataFactory, WorkflowFactory
 from ase.build import bulk
 
-from aiida_pace.calculations.functions import make_candidate_pool, take_above_grade, take_highest_grades
+from aiida_pace.calculations.functions.candidates import make_candidate_pool, take_above_grade, take_highest_grades
 from aiida_pace.frames import Frames
 
 AceActiveSetData = DataFactory('pace.active_set')

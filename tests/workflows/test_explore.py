@@ -12,7 +12,7 @@ from aiida.engine import run_get_node
 from aiida.plugins import DataFactory, WorkflowFactory
 from ase.build import bulk
 
-from aiida_pace.calculations.functions import summarise_walkers
+from aiida_pace.calculations.functions.walkers import summarise_walkers
 
 AceActiveSetData = DataFactory('pace.active_set')
 AcePotentialData = DataFactory('pace.potential')

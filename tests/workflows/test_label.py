@@ -13,7 +13,7 @@ from aiida.plugins import DataFactory, WorkflowFactory
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_pace.calculations.functions import collect_labels, split_structures, voigt_stress
+from aiida_pace.calculations.functions.labels import collect_labels, split_structures, voigt_stress
 from aiida_pace.frames import Frames
 from aiida_pace.workflows.lane import children, jobs_of
 

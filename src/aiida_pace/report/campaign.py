@@ -10,14 +10,12 @@ from aiida.common import timezone
 from aiida_pace.report import graph
 from aiida_pace.report.graph import ENDED
 from aiida_pace.report.steps import Phase, Progress, StepSummary, given_labels, phases, progress, summarise_steps
+from aiida_pace.workflows.campaign_state import CAMPAIGN_EXTRA
 
-__all__ = ('CAMPAIGN_EXTRA', 'PROCESS_TYPE', 'CampaignSummary', 'Fault', 'Pause', 'summarise_campaign')
+__all__ = ('PROCESS_TYPE', 'CampaignSummary', 'Fault', 'Pause', 'summarise_campaign')
 
 #: Process type of the work chain; by name, as importing it, with all engines' plugins, takes seconds.
 PROCESS_TYPE = 'aiida.workflows:pace.active_learning'
-
-#: Extra in which the work chain says where it stands: `aiida_pace.workflows.active_learning.CAMPAIGN_EXTRA`.
-CAMPAIGN_EXTRA = 'campaign'
 
 
 @dataclasses.dataclass(frozen=True)

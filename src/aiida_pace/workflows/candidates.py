@@ -10,7 +10,7 @@ from aiida.engine import ExitCode, ToContext, if_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
-from aiida_pace.calculations.functions import make_candidate_pool, take_above_grade, take_highest_grades
+from aiida_pace.calculations.functions.candidates import make_candidate_pool, take_above_grade, take_highest_grades
 from aiida_pace.calculations.select import PaceSelectCalculation
 from aiida_pace.config import SwarmConfig
 from aiida_pace.data.active_set import AceActiveSetData

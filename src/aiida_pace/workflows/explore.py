@@ -8,7 +8,7 @@ from aiida import orm
 from aiida.engine import ExitCode, append_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
-from aiida_pace.calculations.functions import summarise_walkers
+from aiida_pace.calculations.functions.walkers import summarise_walkers
 from aiida_pace.calculations.lammps import PaceLammpsCalculation
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.workflows.lane import ResumableWorkChain, balanced_shares, cause_of, jobs_of

@@ -10,7 +10,7 @@ from aiida.engine import ExitCode, append_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida.plugins import WorkflowFactory
 
-from aiida_pace.calculations.functions import account_labels, collect_labels, split_structures
+from aiida_pace.calculations.functions.labels import account_labels, collect_labels, split_structures
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.workflows.lane import ResumableWorkChain, balanced_shares, cause_of, jobs_of
 from aiida_pace.workflows.lane.label import LabelLaneWorkChain
