@@ -1,0 +1,1 @@
+"""Numbers from arrays: errors, audit, calibration, cost, properties, and the judge of a campaign; no AiiDA."""
