@@ -41,14 +41,14 @@ import json, sys
 from pathlib import Path
 from ase import Atoms
 from ase.calculators.calculator import PropertyNotImplementedError
-from aiida_pace.engines.ace import AceCalculator
+from aiida_pace.engines.ace import AceCalculator, AceModel
 from aiida_pace.frames import Frames
 yaml, asi = Path(sys.argv[2]).read_bytes(), Path(sys.argv[3]).read_bytes()
 atoms = Frames.load(sys.argv[1]).atoms(0)
-atoms.calc = AceCalculator(yaml, asi=asi, reference_energies={'Si': -100.5})
+atoms.calc = AceCalculator(AceModel(yaml, asi), {'Si': -100.5})
 crystal = [atoms.get_potential_energy(), atoms.get_forces().tolist(), atoms.get_stress().tolist(),
            atoms.calc.results['grade'].tolist()]
-molecule = Atoms('Si2', positions=[[0, 0, 0], [2.3, 0, 0]], calculator=AceCalculator(yaml))
+molecule = Atoms('Si2', positions=[[0, 0, 0], [2.3, 0, 0]], calculator=AceCalculator(AceModel(yaml)))
 energy = molecule.get_potential_energy()
 try:
     molecule.get_stress()

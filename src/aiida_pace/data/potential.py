@@ -124,12 +124,12 @@ class AcePotentialData(orm.Data):
         :raises ImportError: when python-ace is not importable here.
         :raises ValueError: when the active set is that of another potential.
         """
-        from aiida_pace.engines.ace import AceCalculator
+        from aiida_pace.engines.ace import AceCalculator, AceModel
 
         if active_set is not None and not active_set.matches(self):
             raise ValueError(f'{active_set!r} is the active set of another potential')
         asi = None if active_set is None else active_set.get_asi()
-        return AceCalculator(self.get_yaml(), asi=asi, reference_energies=self.reference_energies)
+        return AceCalculator(AceModel(self.get_yaml(), asi), self.reference_energies)
 
     def _validate(self) -> bool:
         """Check, before storing, that the attributes describe the files.

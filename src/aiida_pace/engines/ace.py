@@ -13,7 +13,8 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.data import atomic_numbers, chemical_symbols
-from ase.geometry import complete_cell, minkowski_reduce
+
+from aiida_pace.formats.pacemaker import accepted_cell
 
 __all__ = ('AceCalculator', 'AceModel', 'Evaluation', 'EvaluationError', 'reference_table')
 
@@ -98,6 +99,8 @@ class AceModel:
         positions: FloatArray,
         cell: FloatArray,
         pbc: npt.NDArray[np.bool_],
+        *,
+        graded: bool = True,
     ) -> Evaluation:
         """Evaluate one structure.
 
@@ -105,11 +108,13 @@ class AceModel:
         :param positions: (N, 3) in Å, anywhere in space.
         :param cell: (3, 3) vectors as rows, in Å; those of directions without periods only make the volume.
         :param pbc: (3,) periodic directions.
+        :param graded: whether to compute the grade where there is an active set; it takes extra time.
         :raises EvaluationError: for an element the potential does not know, or when the evaluator refuses.
         """
+        graded = graded and self.has_active_set
         try:
             environment = self.environment(numbers, positions, cell, pbc)
-            self.calculator.compute(environment, compute_projections=self.has_active_set)
+            self.calculator.compute(environment, compute_projections=graded)
         except EvaluationError:
             raise
         except (RuntimeError, ValueError) as exception:
@@ -120,7 +125,7 @@ class AceModel:
         stress = None
         if pbc.any() and volume > 0:
             stress = np.array(self.calculator.virial, dtype='f8')[VIRIAL_TO_VOIGT] / volume
-        grade = np.array(self.calculator.gamma_grade, dtype='f8') if self.has_active_set else None
+        grade = np.array(self.calculator.gamma_grade, dtype='f8') if graded else None
         if not all(np.isfinite(values).all() for values in (energy, forces, stress, grade) if values is not None):
             raise EvaluationError('the potential gives a number that is not finite')
         return Evaluation(energy=energy, forces=forces, stress=stress, grade=grade)
@@ -144,12 +149,8 @@ class AceModel:
             raise EvaluationError(f'the potential is for {", ".join(self.elements)}, not for {", ".join(unknown)}')
         reach = self.cutoff + skin
         positions = np.ascontiguousarray(positions)
-        lattice = _lattice(positions, cell, pbc, reach)
-        arguments = (numbers.astype('i4'), bool(pbc.any()), reach)
-        try:
-            environment = self._build(positions, lattice, *arguments)
-        except RuntimeError:
-            environment = self._build(positions, _right_handed(minkowski_reduce(lattice)[0]), *arguments)
+        lattice = accepted_cell(positions, cell, pbc, vacuum=reach + 1)
+        environment = self._build(positions, lattice, numbers.astype('i4'), bool(pbc.any()), reach)
         environment.species_type = self._species[np.array(environment.species_type)].tolist()
         return environment
 
@@ -160,18 +161,16 @@ class AceCalculator(Calculator):
     implemented_properties = ['energy', 'free_energy', 'forces', 'stress', 'grade']  # noqa: RUF012  # as ASE declares it
 
     def __init__(
-        self, yaml: bytes, *, asi: bytes | None = None, reference_energies: Mapping[str, float] | None = None
+        self, model: AceModel, reference_energies: Mapping[str, float] | None = None, *, graded: bool = True
     ) -> None:
-        """Load the potential.
+        """Make a calculator of a potential.
 
-        :param yaml: content of the B-basis file.
-        :param asi: content of the active-set file.
         :param reference_energies: energy of the isolated atoms in eV, added to what the potential predicts.
-        :raises ImportError: when pyace is not importable.
-        :raises EvaluationError: when a file is unreadable, or a reference energy is missing.
+        :param graded: whether to compute the grade where there is an active set; it takes extra time.
+        :raises EvaluationError: when a reference energy is missing.
         """
         super().__init__()  # type: ignore[no-untyped-call]
-        self._model = AceModel(yaml, asi)
+        self._model, self._graded = model, graded
         self._references = reference_table(reference_energies or {}, self._model.elements)
 
     def calculate(
@@ -183,7 +182,9 @@ class AceCalculator(Calculator):
         """Fill ``results`` with everything there is."""
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         structure = t.cast('Atoms', self.atoms)
-        found = self._model.compute(structure.numbers, structure.positions, structure.cell.array, structure.pbc)
+        found = self._model.compute(
+            structure.numbers, structure.positions, structure.cell.array, structure.pbc, graded=self._graded
+        )
         energy = found.energy + float(self._references[structure.numbers].sum())
         results = {'energy': energy, 'free_energy': energy, 'forces': found.forces}
         optional = {'stress': found.stress, 'grade': found.grade}
@@ -211,25 +212,3 @@ def _check_active_set(path: Path, functions: Mapping[str, int]) -> None:
     expected = {element: (count, count) for element, count in functions.items()}
     if shapes != expected:
         raise EvaluationError(f'the active set has the matrices {shapes}, the potential needs {expected}')
-
-
-def _lattice(positions: FloatArray, cell: FloatArray, pbc: npt.NDArray[np.bool_], cutoff: float) -> FloatArray:
-    """Return a right-handed cell, periodic in all directions, in which each atom has the neighbours it should have.
-
-    pyace knows only structures with three periods or none. A missing period is replaced by one orthogonal to the
-    others and so long that no atom sees another across it.
-    """
-    if not pbc.any():
-        return np.eye(3)
-    lattice = np.array(cell, dtype='f8')
-    if not pbc.all():
-        lattice[~pbc] = 0
-        lattice = np.array(complete_cell(lattice))
-        extents = np.ptp(positions @ lattice[~pbc].T, axis=0)
-        lattice[~pbc] *= (extents + cutoff + 1)[:, None]
-    return _right_handed(lattice)
-
-
-def _right_handed(lattice: FloatArray) -> FloatArray:
-    """Return the cell of the same lattice that pyace accepts: it takes a left-handed one for an extreme shape."""
-    return lattice if np.linalg.det(lattice) > 0 else -lattice

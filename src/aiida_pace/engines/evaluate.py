@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import argparse
 import json
-import os
 import sys
 import time
 import typing as t
@@ -14,14 +13,13 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 
-from aiida_pace import __version__
 from aiida_pace.engines.ace import AceModel, EvaluationError, reference_table
-from aiida_pace.frames import Frames, FramesError
+from aiida_pace.engines.command import argument_parser, load, run, whole_file
+from aiida_pace.frames import Frames
 
-__all__ = ('ERROR_PREFIX', 'evaluate', 'main')
+__all__ = ('PROGRAM', 'evaluate', 'main')
 
-#: What the last line on stderr starts with when the engine refuses or fails; the parser looks for it.
-ERROR_PREFIX = 'pace-evaluate: error: '
+PROGRAM = 'pace-evaluate'
 
 
 def evaluate(
@@ -39,9 +37,6 @@ def evaluate(
     :param progress: where to tell, ten times in all, how far it is.
     :raises EvaluationError: naming the frame that cannot be evaluated.
     """
-    unknown = [element for element in frames.elements if element not in model.elements]
-    if unknown:
-        raise EvaluationError(f'the frames hold {", ".join(unknown)}, the potential is for {", ".join(model.elements)}')
     count, atoms_count = len(frames), len(frames.numbers)
     references = reference_table(reference_energies or {}, model.elements)
     arrays: dict[str, npt.NDArray[t.Any]] = {
@@ -70,34 +65,20 @@ def evaluate(
 
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 only when the output file is complete."""
-    parser = argparse.ArgumentParser(prog='pace-evaluate', description=__doc__)
-    parser.add_argument('frames', type=Path, help='archive of frames (.npz), as `aiida_pace.frames` writes it')
-    parser.add_argument('potential', type=Path, help='B-basis potential (.yaml)')
-    parser.add_argument('--active-set', type=Path, help='active set (.asi) of the potential; asks for the grades')
+    parser = argument_parser(PROGRAM, __doc__, output='evaluation.npz')
     parser.add_argument('--reference-energies', type=Path, help='JSON object: element -> energy of its atom, in eV')
-    parser.add_argument('--output', type=Path, default=Path('evaluation.npz'), help='file to write [%(default)s]')
-    parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     arguments = parser.parse_args(argv)
+    return run(PROGRAM, lambda: _run(arguments))
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    """Write the arrays of the evaluation, and how long it took."""
     start = time.perf_counter()
-    try:
-        frames = Frames.load(arguments.frames)
-        asi = arguments.active_set.read_bytes() if arguments.active_set else None
-        model = AceModel(arguments.potential.read_bytes(), asi)
-        references = json.loads(arguments.reference_energies.read_text()) if arguments.reference_energies else {}
-        arrays = evaluate(frames, model, references, progress=sys.stderr)
-        _write(arguments.output, {**arrays, 'wall_time_seconds': np.float64(time.perf_counter() - start)})
-    except (EvaluationError, FramesError, ImportError, OSError, json.JSONDecodeError) as exception:
-        print(f'{ERROR_PREFIX}{" ".join(str(exception).split())}', file=sys.stderr)
-        return 1
-    return 0
-
-
-def _write(path: Path, arrays: Mapping[str, npt.NDArray[t.Any] | np.float64]) -> None:
-    """Write an npz archive: either the whole file is there, or none."""
-    unfinished = path.with_name(f'{path.name}.unfinished')
-    with unfinished.open('wb') as handle:
-        np.savez(handle, **t.cast(dict[str, t.Any], arrays))
-    os.replace(unfinished, path)
+    frames, model = load(arguments)
+    references = json.loads(arguments.reference_energies.read_text()) if arguments.reference_energies else {}
+    arrays = evaluate(frames, model, references, progress=sys.stderr)
+    with whole_file(arguments.output) as handle:
+        np.savez(handle, **t.cast(dict[str, t.Any], arrays), wall_time_seconds=time.perf_counter() - start)
 
 
 if __name__ == '__main__':

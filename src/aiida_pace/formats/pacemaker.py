@@ -22,6 +22,7 @@ if t.TYPE_CHECKING:
 __all__ = (
     'METRICS_COLUMNS',
     'FitLog',
+    'accepted_cell',
     'accepted_cells',
     'last_exception',
     'parse_log',
@@ -203,27 +204,39 @@ def write_dataframe(frames: Frames, target: str | Path | t.BinaryIO) -> None:
 
 
 def accepted_cells(frames: Frames) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Return cells and periodic directions in which pyace finds for each atom the neighbours it has in ``frames``.
+    """Return `accepted_cell` of each frame (n, 3, 3) in Å, and whether each frame is periodic (n,)."""
+    cells = [
+        accepted_cell(frames.positions[frames.atoms_slice(index)], frames.cells[index], frames.pbc[index])
+        for index in range(len(frames))
+    ]
+    return np.reshape(cells, (-1, 3, 3)), np.asarray(frames.pbc.any(axis=1))
+
+
+def accepted_cell(
+    positions: FloatArray, cell: FloatArray, pbc: npt.NDArray[np.bool_], vacuum: float = VACUUM
+) -> FloatArray:
+    """Return a cell, periodic in all directions, in which pyace finds for each atom the neighbours it should have.
 
     pyace refuses left-handed cells (``Extreme shape of unit cell``), extremely skewed ones (``Matrix inversion is
     wrong``) and those periodic in one or two directions. They are replaced by another cell of the same lattice, a
-    missing period by empty space; positions stay as they are. Frames without periods get a cell of 1 Å, not used.
+    missing period by empty space; positions stay as they are. A structure without periods gets a cell of 1 Å, not used.
 
-    :return: cells (n, 3, 3) in Å and whether each frame is periodic (n,).
+    :param positions: (N, 3) in Å.
+    :param cell: (3, 3) vectors as rows, in Å.
+    :param pbc: (3,) periodic directions.
+    :param vacuum: least empty space along a missing period, in Å.
     """
-    cells = frames.cells.copy()
-    cells[~frames.pbc.any(axis=1)] = np.eye(3)
-    for index in np.flatnonzero(frames.pbc.any(axis=1) & ~frames.pbc.all(axis=1)).tolist():
-        missing = ~frames.pbc[index]
-        cells[index, missing] = 0
-        cells[index] = complete_cell(cells[index])
-        extents = np.ptp(frames.positions[frames.atoms_slice(index)] @ cells[index, missing].T, axis=0)
-        cells[index, missing] *= (extents + VACUUM)[:, None]
-    volumes = np.abs(np.linalg.det(cells))
-    for index in np.flatnonzero(volumes < MIN_ORTHOGONALITY * np.prod(np.linalg.norm(cells, axis=2), axis=1)):
-        cells[index] = minkowski_reduce(cells[index])[0]
-    cells[np.linalg.det(cells) < 0] *= -1
-    return cells, np.asarray(frames.pbc.any(axis=1))
+    if not pbc.any():
+        return np.eye(3)
+    lattice = np.array(cell, dtype='f8')
+    if not pbc.all():
+        lattice[~pbc] = 0
+        lattice = np.array(complete_cell(lattice))
+        extents = np.ptp(positions @ lattice[~pbc].T, axis=0)
+        lattice[~pbc] *= (extents + vacuum)[:, None]
+    if abs(np.linalg.det(lattice)) < MIN_ORTHOGONALITY * np.prod(np.linalg.norm(lattice, axis=1)):
+        lattice = np.array(minkowski_reduce(lattice)[0])
+    return lattice if np.linalg.det(lattice) > 0 else -lattice
 
 
 def parse_metrics(text: str) -> dict[str, FloatArray]:

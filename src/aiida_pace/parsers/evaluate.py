@@ -12,32 +12,21 @@ from aiida import orm
 from aiida.engine import ExitCode
 
 from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
-from aiida_pace.engines.evaluate import ERROR_PREFIX
-from aiida_pace.parsers.base import PaceParser, last_line
+from aiida_pace.parsers.engine import PaceEngineParser
 
 __all__ = ('PaceEvaluateParser', 'read_evaluation')
 
 
-class PaceEvaluateParser(PaceParser):
-    """Parser of `PaceEvaluateCalculation`.
-
-    The engine moves its output into place when it is complete, so a file that holds the arrays of all frames, with
-    finite numbers alone, is the evidence of success. Without it, a line that starts with `ERROR_PREFIX` on stderr means
-    that the engine refused its input; anything else, that it was killed or is broken.
-    """
+class PaceEvaluateParser(PaceEngineParser):
+    """Parser of `PaceEvaluateCalculation`: a file with the arrays of all frames, of finite numbers alone."""
 
     CACHE_VERSION = 1
+    CALCULATION = PaceEvaluateCalculation
 
-    def parse(self, **kwargs: t.Any) -> ExitCode | None:
-        """Store the arrays, or tell why there are none."""
-        path = Path(kwargs['retrieved_temporary_folder'], PaceEvaluateCalculation.FILENAME_EVALUATION)
-        if not path.is_file():
-            return self._missing()
+    def store(self, path: Path) -> ExitCode | None:
+        """Attach the arrays."""
         dataset = self.node.inputs.dataset
-        try:
-            arrays = read_evaluation(path, dataset.count, dataset.atoms_count, graded='active_set' in self.node.inputs)
-        except ValueError as exception:
-            return self._exit('ERROR_EVALUATION_INVALID', filename=path.name, detail=exception)
+        arrays = read_evaluation(path, dataset.count, dataset.atoms_count, graded='active_set' in self.node.inputs)
         parameters = {
             'atoms_count': dataset.atoms_count,
             'count': dataset.count,
@@ -48,16 +37,6 @@ class PaceEvaluateParser(PaceParser):
         self.out('evaluation', orm.ArrayData(arrays))
         self.out('output_parameters', orm.Dict(parameters))
         return None
-
-    def _missing(self) -> ExitCode:
-        """Return the exit code of a run that wrote nothing, from its last words."""
-        name = PaceEvaluateCalculation.FILENAME_STDERR
-        # The shell, which may not find the executable, complains to the scheduler's file.
-        last = last_line(f'{self.node.get_scheduler_stderr() or ""}\n{self._text(name)}', default='none')
-        if last.startswith(ERROR_PREFIX):
-            return self._exit('ERROR_FRAMES_REFUSED', detail=last.removeprefix(ERROR_PREFIX))
-        filename = PaceEvaluateCalculation.FILENAME_EVALUATION
-        return self._exit('ERROR_ENGINE_INTERRUPTED', filename=filename, detail=last, stderr=name)
 
 
 def read_evaluation(path: Path, count: int, atoms_count: int, *, graded: bool) -> dict[str, npt.NDArray[t.Any]]:
