@@ -4,9 +4,29 @@ from __future__ import annotations
 
 import typing as t
 
-from pydantic import BaseModel, ConfigDict, Field, FiniteFloat, PositiveFloat, ValidationError, model_validator
+from pydantic import (
+    BaseModel,
+    ConfigDict,
+    Field,
+    FiniteFloat,
+    PositiveFloat,
+    PositiveInt,
+    ValidationError,
+    model_validator,
+)
 
-__all__ = ('Config', 'InitialSetConfig', 'MdConfig', 'SwarmConfig', 'TrainingConfig', 'config_error')
+__all__ = (
+    'Config',
+    'EmbeddingConfig',
+    'GuardConfig',
+    'InitialSetConfig',
+    'MdConfig',
+    'PropertyTolerances',
+    'SwarmConfig',
+    'TrainingConfig',
+    'ValidationConfig',
+    'config_error',
+)
 
 
 class Config(BaseModel):
@@ -59,6 +79,18 @@ class InitialSetConfig(Config):
     )
     composition: dict[str, float] = Field(
         default={}, description='Relative amount of each element in random alloys on average; equal when empty.'
+    )
+    selection: t.Literal['d_optimal', 'random'] = Field(
+        default='d_optimal',
+        description='How the set is picked from the pool: the frames whose atoms span the largest volume in the space of '
+        'the basis functions (MaxVol, needs the engine), or at random, by the shares.',
+    )
+    pool_count: int = Field(
+        default=300,
+        ge=1,
+        le=2000,
+        description='Number of structures made to pick from, without isolated atoms, dimers and trimers: of these just '
+        'as many are made as belong in the set.',
     )
     cutoff: float = Field(default=5.0, gt=0, description='Dimers and trimers reach out to this distance, in Å.')
     vacuum: float = Field(
@@ -246,8 +278,201 @@ class MdConfig(Config):
         return self
 
 
+class GuardConfig(Config):
+    """Which candidates are fit for DFT, and new."""
+
+    closest: FiniteFloat = Field(
+        default=0.7, ge=0, le=1, description='No distance is below this times the sum of the two covalent radii.'
+    )
+    distinct: FiniteFloat = Field(
+        default=0.02,
+        gt=0,
+        description='Candidates are the same as each other, or as labelled frames, when their distances agree to this '
+        'length, in Å.',
+    )
+    energy_window: FiniteFloat | None = Field(
+        default=10.0,
+        gt=0,
+        description='Largest difference between the energy of a candidate under the potential and the median of the '
+        'frames that its walker visited, in eV/atom; null for none. Keep it wide: a potential that extrapolates errs '
+        'by eV/atom.',
+    )
+    max_grade: FiniteFloat | None = Field(
+        default=None,
+        gt=0,
+        description='Candidates with a higher extrapolation grade are rejected; null for none. Early grades run into '
+        'the thousands on harmless frames.',
+    )
+
+
 class SwarmConfig(Config):
     """Candidates around one halted structure."""
 
-    count: int = Field(default=20, ge=0, description='Number of displaced copies of each halted frame.')
-    amplitude: float = Field(default=0.18, gt=0, le=1, description='Standard deviation of the displacements, in Å.')
+    count: int = Field(default=20, ge=0, description='Number of candidates around each halted frame.')
+    shares: dict[str, float] = Field(
+        default={'rattle': 2, 'burst': 1, 'modes': 1},
+        description='Share of each kind of candidates, in any unit: random displacements (`rattle`), short bursts of '
+        'molecular dynamics (`burst`), displacements along normal modes (`modes`). Kinds that are not named have none; '
+        'random displacements make up for candidates of the other kinds that cannot be made.',
+    )
+    amplitude: FiniteFloat = Field(
+        default=0.18, gt=0, le=1, description='Standard deviation of the random displacements, in Å.'
+    )
+    closest: FiniteFloat = Field(
+        default=0.7, gt=0, le=1, description='No distance is below this times the sum of the two covalent radii.'
+    )
+    burst_temperature: FiniteFloat = Field(default=1500.0, gt=0, description='Temperature of the bursts, in K.')
+    burst_steps: int = Field(
+        default=200, ge=1, le=10_000, description='Number of steps of a burst, from which come up to four candidates.'
+    )
+    burst_timestep: FiniteFloat = Field(default=1.0, gt=0, le=20, description='Length of a step of a burst, in fs.')
+    mode_temperature: FiniteFloat = Field(
+        default=1000.0, gt=0, description='Temperature that sets the amplitudes along the normal modes, in K.'
+    )
+    max_mode_atoms: int = Field(
+        default=128,
+        ge=1,
+        description='Larger frames get random displacements in place of normal modes, which take 6 evaluations of the '
+        'potential per atom.',
+    )
+
+    @model_validator(mode='after')
+    def _check_shares(self) -> SwarmConfig:
+        """Refuse unknown kinds and shares that are negative, infinite or all 0."""
+        kinds = list(SwarmConfig.model_fields['shares'].default)
+        if unknown := sorted(set(self.shares) - set(kinds)):
+            raise ValueError(f'`shares` names the unknown kind `{unknown[0]}`; the kinds are: {", ".join(kinds)}')
+        wrong = [kind for kind, share in self.shares.items() if not 0 <= share < float('inf')]
+        if wrong or not any(self.shares.values()):
+            raise ValueError('`shares` must be numbers from 0 up, and at least one above 0')
+        return self
+
+
+class EmbeddingConfig(Config):
+    """Large frames cut down to periodic boxes that DFT can pay for."""
+
+    max_dft_atoms: int = Field(
+        default=64,
+        ge=8,
+        description='Frames with more atoms are replaced by a box of at most this many around the atom of highest '
+        'extrapolation grade.',
+    )
+    relaxation_steps: int = Field(
+        default=100,
+        ge=0,
+        description='Largest number of steps in which the atoms beyond the cutoff from the core follow the forces of '
+        'the potential; 0 leaves them where they were.',
+    )
+    force_tolerance: FiniteFloat = Field(
+        default=0.5, gt=0, description='The relaxation ends when no force on these atoms is larger, in eV/Å.'
+    )
+    grade_tolerance: FiniteFloat = Field(
+        default=0.01,
+        gt=0,
+        description='Largest difference between the grades of a core atom in the large cell and in the box, relative to '
+        'the grade or, below 1, to 1.',
+    )
+    closest: FiniteFloat = Field(
+        default=0.7,
+        gt=0,
+        le=1,
+        description='No distance in a box is below this times the sum of the two covalent radii, unless the large cell '
+        'has such a distance.',
+    )
+
+
+class StageConfig(Config):
+    """One stage of a campaign: what its walkers must come through; what is not given is as in `MdConfig`."""
+
+    temperature: FiniteFloat = Field(gt=0, description='Temperature that the walkers end at, in K.')
+    pressure: FiniteFloat | None = Field(
+        default=None, description='Pressure that the walkers end at, in GPa, with a cell that changes.'
+    )
+    steps: int | None = Field(default=None, ge=1, description='Number of steps of each walker.')
+    structures: tuple[str, ...] = Field(
+        default=(), description='Names of the structures that walk, such as the large ones of a last stage; none: all.'
+    )
+    collect_grade: FiniteFloat | None = Field(
+        default=None, gt=0, description='Frames with an extrapolation grade of this or more are collected.'
+    )
+    halt_grade: FiniteFloat | None = Field(
+        default=None, gt=0, description='A walker ends when the grade exceeds this; large cells need a higher one.'
+    )
+
+    def md(self, base: MdConfig) -> MdConfig:
+        """Return the settings of the walkers of this stage.
+
+        :raises ValidationError: when they contradict each other.
+        """
+        names = ('steps', 'collect_grade', 'halt_grade')
+        changes: dict[str, t.Any] = {name: getattr(self, name) for name in names if getattr(self, name) is not None}
+        changes['temperature_stop'] = self.temperature
+        if self.pressure is not None:
+            changes |= {'ensemble': 'npt', 'pressure_stop': self.pressure}
+        return MdConfig.model_validate(base.model_dump() | changes)
+
+
+class AuditConfig(Config):
+    """The audit: frames drawn at random from the MD below the halt threshold, labelled, never trained on."""
+
+    count: int = Field(default=5, ge=0, description='Number of frames drawn in each cycle.')
+    large_atoms: int = Field(default=32, ge=2, description='Cells of this many atoms or more are large.')
+    reserved_share: float = Field(
+        default=0.2,
+        ge=0,
+        le=0.5,
+        description='Share of the audit that small cells, and large ones, get at least, if there are so many.',
+    )
+    pooling: t.Literal['potential', 'stage'] = Field(
+        default='potential',
+        description='Whose audit frames speak for the current potential: those of the MD that it made itself '
+        '(`potential`: unbiased, few), or all of the stage, evaluated anew with it (`stage`: more, rather too strict).',
+    )
+    confidence: float = Field(
+        default=0.95, gt=0.5, lt=1, description='Probability that the interval of the audit error holds the truth.'
+    )
+
+
+class StopConfig(Config):
+    """When a campaign ends."""
+
+    quiet_rounds: int = Field(
+        default=2,
+        ge=1,
+        description='A stage is passed when every walker came to its end in this many cycles in a row, under the same '
+        'potential.',
+    )
+    target: FiniteFloat = Field(
+        default=0.1, gt=0, description='Force RMSE of the audit, over components, that is wanted, in eV/Å.'
+    )
+    min_audit: int = Field(
+        default=10, ge=1, description='Smallest number of audit frames that the audit error may be judged by.'
+    )
+    judged_by: t.Literal['estimate', 'upper'] = Field(
+        default='estimate',
+        description='What must not exceed the target: the audit error itself, or the upper limit of its confidence '
+        'interval, which takes some 20 to 40 audit frames.',
+    )
+    patience: int = Field(
+        default=5, ge=1, description='The campaign stops after this many cycles without improvement of the audit error.'
+    )
+    min_improvement: float = Field(
+        default=0.05,
+        gt=0,
+        lt=1,
+        description='The audit error has improved when it is lower than the best of its stage by this share of that.',
+    )
+    max_cycles: int = Field(default=50, ge=1, description='Largest number of exploration cycles.')
+    max_core_hours: FiniteFloat | None = Field(
+        default=None, gt=0, description='The campaign stops after this many core-hours of DFT; null: no limit.'
+    )
+
+
+class GrowthConfig(Config):
+    """How the basis grows when the walkers are quiet and the error is still above the target."""
+
+    factor: FiniteFloat = Field(default=1.5, ge=1, le=10, description='Growth of the number of functions in one step.')
+    min_step: int = Field(default=25, ge=1, description='Functions that one step adds at least, per element.')
+    max_functions: int = Field(
+        default=500, ge=1, description='Largest number of functions per element; what there are now: no growth.'
+    )

@@ -122,6 +122,18 @@ class DistinctFrames:
         environments = _environments(numbers, positions, cell, pbc, self._cutoff)
         return self._kept[environments.kind].add(environments, self._tolerance)
 
+    def holds(
+        self,
+        numbers: npt.NDArray[np.integer],
+        positions: npt.NDArray[np.float64],
+        cell: npt.NDArray[np.float64],
+        pbc: npt.NDArray[np.bool_],
+    ) -> bool:
+        """Return whether a frame is like one that is kept; the arguments are those of `add`."""
+        environments = _environments(numbers, positions, cell, pbc, self._cutoff)
+        kept = self._kept.get(environments.kind)
+        return kept is not None and kept.holds(environments, self._tolerance)
+
 
 def _geometries(frames: Frames) -> t.Iterator[tuple[npt.NDArray[t.Any], ...]]:
     """Iterate over numbers, positions, cell and periodic directions of the frames."""
@@ -157,26 +169,36 @@ class _Kept:
     cells: dict[tuple[int, ...], list[int]] = dataclasses.field(default_factory=lambda: defaultdict(list))
     marks: npt.NDArray[np.float32] = dataclasses.field(default_factory=lambda: np.empty((0, 0), dtype='f4'))
 
-    def add(self, new: _Environments, tolerance: float) -> bool:
-        """Keep a frame unless it is like one that is kept; return whether it is kept."""
-        # Cells of twice the tolerance: what is within it is in the same cell or in the nearer of the two beside it.
-        scaled = new.marks[MARKS_OF_GRID] / (2 * tolerance)
-        home = np.floor(scaled).astype(int)
-        beside = home + np.where(scaled - home < 0.5, -1, 1)
+    def holds(self, new: _Environments, tolerance: float) -> bool:
+        """Return whether a frame is like one that is kept."""
+        home, beside = _cells(new, tolerance)
         near = itertools.product(*zip(home.tolist(), beside.tolist(), strict=True))
         candidates = np.array([i for cell in near if cell in self.cells for i in self.cells[cell]], dtype=int)
-        if len(candidates):
-            candidates = candidates[np.abs(self.marks[candidates] - new.marks).max(axis=1) <= tolerance]
-            if any(_alike(new, self.frames[i], tolerance) for i in candidates):
-                return False
+        if not len(candidates):
+            return False
+        candidates = candidates[np.abs(self.marks[candidates] - new.marks).max(axis=1) <= tolerance]
+        return any(_alike(new, self.frames[i], tolerance) for i in candidates)
+
+    def add(self, new: _Environments, tolerance: float) -> bool:
+        """Keep a frame unless it is like one that is kept; return whether it is kept."""
+        if self.holds(new, tolerance):
+            return False
         count = len(self.frames)
         if count == len(self.marks):
             room = np.empty((max(count, 8), len(new.marks)), dtype='f4')
             self.marks = np.concatenate([self.marks.reshape(count, -1), room]) if count else room
         self.marks[count] = new.marks
         self.frames.append(new)
-        self.cells[tuple(home.tolist())].append(count)
+        self.cells[tuple(_cells(new, tolerance)[0].tolist())].append(count)
         return True
+
+
+def _cells(new: _Environments, tolerance: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
+    """Return the cell of the grid that a frame is in and, of each mark, the nearer of the two beside it."""
+    # Cells of twice the tolerance: what is within it is in the same cell or in the nearer of the two beside it.
+    scaled = new.marks[MARKS_OF_GRID] / (2 * tolerance)
+    home = np.floor(scaled).astype(int)
+    return home, home + np.where(scaled - home < 0.5, -1, 1)
 
 
 def _environments(

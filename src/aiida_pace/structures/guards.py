@@ -1,4 +1,4 @@
-"""Which frames are fit for DFT: shortest distance, energy window, grade; every reject has a cause."""
+"""Which frames are fit for DFT, and new: distances, energies, grades, duplicates; every reject has a cause."""
 
 from __future__ import annotations
 
@@ -11,11 +11,14 @@ from ase.data import covalent_radii
 from scipy.spatial import cKDTree
 
 from aiida_pace.frames import Frames
+from aiida_pace.structures.fingerprint import DistinctFrames
 from aiida_pace.structures.neighbours import images_within, wrapped_vectors
 
-__all__ = ('GuardReport', 'check_frames', 'closest_approach')
+__all__ = ('GuardReport', 'check_energies', 'check_frames', 'check_novelty', 'closest_approach', 'guard_walkers')
 
 FloatArray = npt.NDArray[np.float64]
+BoolArray = npt.NDArray[np.bool_]
+StrArray = npt.NDArray[np.str_]
 
 #: Curium, the last element whose covalent radius is known; for the others ASE's table holds a placeholder.
 LAST_KNOWN = 96
@@ -77,13 +80,17 @@ def _closest_by_tree(radii: FloatArray, owners: npt.NDArray[np.int64], positions
 class GuardReport:
     """The verdict on a set of frames.
 
-    :param mask: (n,) True for the frames that pass.
     :param causes: (n,) why each frame was rejected, an empty string for those that pass: ``not_finite``,
-        ``short_distance``, ``energy_window`` or ``grade``, the first that holds in this order.
+        ``short_distance``, ``energy_window`` or ``grade``, the first that holds in this order; or ``known`` and
+        ``duplicate``.
     """
 
-    mask: npt.NDArray[np.bool_]
-    causes: npt.NDArray[np.str_]
+    causes: StrArray
+
+    @property
+    def mask(self) -> BoolArray:
+        """(n,) True for the frames that pass."""
+        return np.asarray(self.causes == '')
 
     @property
     def rejected(self) -> dict[str, int]:
@@ -102,7 +109,7 @@ def check_frames(
 ) -> GuardReport:
     """Judge every frame; nothing is dropped here.
 
-    :param closest: distances below this times the sum of the covalent radii are too short.
+    :param closest: distances below this times the sum of the covalent radii are too short; 0 for no limit.
     :param energy: (n,) total energy of each frame in eV, such as the potential gives; by default the frames' own.
         NaN or infinity rejects a frame.
     :param reference: (n,) or one number, in eV/atom, subtracted from the energy per atom before the window is applied.
@@ -124,11 +131,117 @@ def check_frames(
         if energy_window is not None:
             low, high = energy_window
             causes[(per_atom < low) | (per_atom > high)] = 'energy_window'
-    for index in range(count):
-        part = frames.atoms_slice(index)
-        geometry = (frames.numbers[part], frames.positions[part], frames.cells[index], frames.pbc[index])
-        if closest_approach(*geometry, limit=closest) < closest:
+    for index in range(count) if closest > 0 else ():
+        if closest_approach(*_geometry(frames, index), limit=closest) < closest:
             causes[index] = 'short_distance'
     if energy is not None:
         causes[~np.isfinite(energy)] = 'not_finite'
-    return GuardReport(mask=causes == '', causes=causes)
+    return GuardReport(causes)
+
+
+def check_novelty(frames: Frames, tolerance: float, *, known: Frames | None = None) -> GuardReport:
+    """Reject frames that are like a ``known`` one, or a ``duplicate``: like one that passed before them.
+
+    :param tolerance: largest difference between distances in frames that are alike, in Å; see `DistinctFrames`.
+    :param known: such as the frames that are labelled already.
+    :raises ValueError: when the tolerance is not above 0.
+    """
+    before, passed = DistinctFrames(tolerance), DistinctFrames(tolerance)
+    if known is not None:
+        # Frames of another composition are never alike; there may be many of them.
+        compositions = {_composition(frames, index) for index in range(len(frames))}
+        for index in range(len(known)):
+            if _composition(known, index) in compositions:
+                before.add(*_geometry(known, index))
+    causes = np.full(len(frames), '', dtype='U16')
+    for index in range(len(frames)):
+        geometry = _geometry(frames, index)
+        if before.holds(*geometry):
+            causes[index] = 'known'
+        elif not passed.add(*geometry):
+            causes[index] = 'duplicate'
+    return GuardReport(causes)
+
+
+def guard_walkers(
+    frames: Frames,
+    walkers: StrArray,
+    is_spare: BoolArray,
+    *,
+    closest: float,
+    tolerance: float,
+    known: Frames | None = None,
+) -> GuardReport:
+    """Judge the candidates of all walkers by `check_frames` and `check_novelty`; no walker is left with nothing.
+
+    When every candidate of a walker is rejected, and none because it is there already, the last of its spare frames
+    that is acceptable takes their place. All other spare frames have the cause ``spare``: they are no candidates.
+
+    :param walkers: (n,) the walker that each frame comes from.
+    :param is_spare: (n,) frames from before the halt, the last one nearest to it.
+    """
+    causes = check_frames(frames, closest=closest).causes
+    judged = np.flatnonzero((causes == '') & ~is_spare)
+    causes[judged] = check_novelty(frames.take(judged), tolerance, known=known).causes
+    causes[is_spare & (causes == '')] = 'spare'
+    for walker in np.unique(walkers):
+        own = walkers == walker
+        if np.any(own & ~is_spare & np.isin(causes, ('', 'duplicate'))):
+            continue
+        for index in np.flatnonzero(own & (causes == 'spare'))[::-1]:
+            passed = np.flatnonzero(causes == '')
+            others = frames.take(passed) if known is None else Frames.concatenate([known, frames.take(passed)])
+            if check_novelty(frames.take([index]), tolerance, known=others).mask.all():
+                causes[index] = ''
+                break
+    causes[is_spare & (causes != '')] = 'spare'
+    return GuardReport(causes)
+
+
+def check_energies(
+    frames: Frames,
+    energy: FloatArray,
+    walkers: StrArray,
+    is_visited: BoolArray,
+    *,
+    window: float | None,
+    max_grade: float | None = None,
+) -> GuardReport:
+    """Judge frames by energy and grade under the potential; of each walker at least one passes.
+
+    The energies per atom of a walker's frames are compared with the median of those that its molecular dynamics
+    visited. When all are rejected, the one nearest to this median passes.
+
+    :param energy: (n,) energy of each frame relative to isolated atoms, in eV.
+    :param walkers: (n,) the walker that each frame comes from.
+    :param is_visited: (n,) frames of the molecular dynamics; without any, all frames of the walker count.
+    :param window: largest difference from the median, in eV/atom.
+    :param max_grade: frames with a higher grade are rejected; the frames must carry grades.
+    """
+    reference = np.zeros(len(frames))
+    for walker in np.unique(walkers):
+        own = walkers == walker
+        visited = own & is_visited
+        reference[own] = np.median((energy / frames.sizes)[visited if visited.any() else own])
+    limits = None if window is None else (-window, window)
+    causes = check_frames(
+        frames, closest=0, energy=energy, reference=reference, energy_window=limits, max_grade=max_grade
+    ).causes
+    for walker in np.unique(walkers):
+        own = np.flatnonzero(walkers == walker)
+        if not np.any(causes[own] == ''):
+            causes[own[np.argmin(np.abs(energy / frames.sizes - reference)[own])]] = ''
+    return GuardReport(causes)
+
+
+def _geometry(
+    frames: Frames, index: int
+) -> tuple[npt.NDArray[np.int32], FloatArray, FloatArray, npt.NDArray[np.bool_]]:
+    """Return atomic numbers, positions, cell and periodic directions of a frame."""
+    part = frames.atoms_slice(index)
+    return frames.numbers[part], frames.positions[part], frames.cells[index], frames.pbc[index]
+
+
+def _composition(frames: Frames, index: int) -> bytes:
+    """Return what frames have in common that may be alike."""
+    return np.sort(frames.numbers[frames.atoms_slice(index)]).tobytes()
