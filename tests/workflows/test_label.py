@@ -43,7 +43,7 @@ def test_label(label_inputs: LabelInputs) -> None:
     atom = Atoms('Si', cell=[6.0, 6.0, 6.0], positions=[[3, 3, 3]])
     images = [atom, silicon(0.92), overlapping(), silicon(1.06, displacement=0.2)]
     dataset = AtomsDatasetData(Frames.from_atoms(images, origin=['isolated_atom', 'small', 'overlap', 'large']))
-    results, node = run_get_node(LabelWorkChain, dataset=dataset, **label_inputs())
+    results, node = run_get_node(LabelWorkChain, dataset=dataset, closest=orm.Float(0.0), **label_inputs())
 
     assert node.is_finished_ok, node.exit_message
     labelled = results['dataset'].frames
@@ -80,7 +80,7 @@ def test_label_too_many_failures(label_inputs: LabelInputs) -> None:
     """Above the limit the step fails with the causes, and still hands over what was labelled."""
     dataset = AtomsDatasetData(Frames.from_atoms([silicon(), overlapping()]))
     inputs = label_inputs()
-    results, node = run_get_node(LabelWorkChain, dataset=dataset, max_failed_fraction=orm.Float(0.4), **inputs)
+    results, node = run_get_node(LabelWorkChain, dataset=dataset, max_failed_fraction=orm.Float(0.4), closest=orm.Float(0.0), **inputs)
     assert node.exit_status == LabelWorkChain.exit_codes.ERROR_LABELS_FAILED.status
     assert '1 of 2 frames' in node.exit_message
     assert results['dataset'].count == 1
@@ -101,7 +101,7 @@ def test_label_refuses_senseless_numbers(label_inputs: LabelInputs, name: str, v
 
 def test_split_structures() -> None:
     frames = Frames.from_atoms([silicon(1.01, 0.1), Atoms('Si', cell=[6.0, 6.0, 6.0])])
-    structures = split_structures(AtomsDatasetData(frames))
+    structures = split_structures(AtomsDatasetData(frames), orm.List([0, 1]))
     assert sorted(structures) == ['frame_00000', 'frame_00001']
     crystal, atom = structures['frame_00000'].get_ase(), structures['frame_00001'].get_ase()
     # AiiDA rounds the numbers of a `StructureData` to 14 digits.
