@@ -1,0 +1,257 @@
+"""Pre-flight: know that a campaign can run before any DFT is spent on it."""
+
+from __future__ import annotations
+
+import dataclasses
+import functools
+import operator
+import typing as t
+from collections.abc import Iterable, Mapping
+
+from aiida import orm
+from aiida.common import AttributeDict
+from aiida.engine import ExitCode
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
+
+from aiida_pace.calculations.functions.check import (
+    collect_checks,
+    make_specimens,
+    make_stand_in,
+    make_stand_in_active_set,
+)
+from aiida_pace.config import TrainingConfig
+from aiida_pace.workflows.check_jobs import JOBS, NAMESPACES, job_inputs
+from aiida_pace.workflows.check_verdicts import Check, judge, judge_yace
+from aiida_pace.workflows.lane import ResumableWorkChain
+from aiida_pace.workflows.probe import probe_computer
+from aiida_pace.workflows.validators import validate_elements
+
+__all__ = ('CheckWorkChain', 'check_inputs')
+
+#: What the check itself gives to each calculation.
+OWN = {
+    'pw': ('structure', 'kpoints', 'parent_folder', 'parallelization'),
+    'pacemaker': ('datasets', 'potential'),
+    'pace_activeset': ('datasets', 'potential'),
+    'pace_evaluate': ('dataset', 'potential', 'active_set'),
+    'pace_select': ('dataset', 'potential', 'active_set', 'max_frames'),
+    'lammps': ('structure', 'potential', 'active_set', 'seed'),
+}
+#: First words of the names of checks of a computer.
+COMPUTER_CHECKS = ('computer', 'scheduler', 'disk')
+#: What was true another day is no answer.
+NO_CACHE = {'disable_cache': True}
+
+
+class CheckWorkChain(ResumableWorkChain):
+    """Run every code of a campaign once on something tiny, where and as the campaign will run it.
+
+    In turn: the computers are asked for their schedulers, disks and executables; ``pw.x`` makes one iteration and the
+    training one step on one frame; the active set of that potential is built; then its grade is looked at in
+    ``pace-evaluate`` and LAMMPS, and MaxVol runs. What a check needs from one that failed is replaced by a stand-in, so
+    that no failure hides another. Nothing is taken from AiiDA's cache: an answer of another day would tell nothing.
+    """
+
+    @classmethod
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
+        """Define the process specification."""
+        super().define(spec)
+        spec.input(
+            'elements',
+            valid_type=orm.List,
+            validator=validate_elements,
+            help='Chemical symbols of the campaign: they must have pseudopotentials, and the tiny inputs hold them.',
+        )
+        for name, namespace in NAMESPACES.items():
+            spec.expose_inputs(
+                JOBS[name],
+                namespace=namespace,
+                exclude=OWN[name],
+                namespace_options={'help': f'Code `{name}`, with the settings that the campaign gives to it.'},
+            )
+        t.cast(t.Any, spec.inputs)['label']['pw']['code'].required = True
+        spec.outline(
+            cls.probe_computers,
+            cls.look_for_pseudos,
+            cls.make_specimens,
+            cls.run_engines,
+            cls.take_potential,
+            cls.run_active_set,
+            cls.take_active_set,
+            cls.run_grades,
+            cls.results,
+        )
+        spec.output(
+            'output_parameters',
+            valid_type=orm.Dict,
+            help='`checks`: of each its `name`, `status` (ok, warning, failed, skipped), what was `found`, `version`, '
+            '`remedy` and `process` (UUID of its job); `status` of the worst; numbers of `ok`, `warning`, `failed`, '
+            '`skipped`.',
+        )
+        spec.exit_code(
+            410,
+            'ERROR_COMPUTER_UNFIT',
+            message='{count} checks failed ({names}), first `{name}`: {found}. {remedy}',
+        )
+        spec.exit_code(
+            411,
+            'ERROR_PSEUDOS_MISSING',
+            message='{count} checks failed ({names}), first `{name}`: {found}. {remedy}',
+        )
+        spec.exit_code(
+            412,
+            'ERROR_ENGINE_FAILED',
+            message='{count} checks failed ({names}), first `{name}`: {found}. {remedy}',
+        )
+
+    def probe_computers(self) -> None:
+        """Ask every computer, over one connection each, whether jobs can go there."""
+        self.ctx.checks, self.ctx.faults, self.ctx.stand_ins = [], {}, []
+        self.ctx.jobs = AttributeDict()
+        computers: dict[str, orm.Computer] = {}
+        codes: dict[str, dict[str, orm.AbstractCode]] = {}
+        for name in NAMESPACES:
+            given = self._given(name)
+            used = {name: given['code']}
+            if 'yace_code' in given:
+                used['pace_yaml2yace'] = given['yace_code']
+            for key, code in used.items():
+                # A portable code comes along with its job, to the computer of the job.
+                computer = code.computer or given.get('metadata', {}).get('computer')
+                if computer is not None:
+                    computers[computer.uuid] = computer
+                    codes.setdefault(computer.uuid, {})[key] = code
+        for uuid, computer in computers.items():
+            checks, faults = probe_computer(computer, codes[uuid])
+            self._add(*checks)
+            self.ctx.faults |= faults
+
+    def look_for_pseudos(self) -> None:
+        """See for which elements there are pseudopotentials."""
+        elements = self.inputs.elements.get_list()
+        self.ctx.covered = sorted(set(elements) & set(self.inputs.label.pw.get('pseudos', {})))
+        if missing := sorted(set(elements) - set(self.ctx.covered)):
+            remedy = 'Take a family that has them, or add them to `label.pw.pseudos`, keyed by the element.'
+            self._add(Check('pseudopotentials', 'failed', f'there are none for {", ".join(missing)}', remedy=remedy))
+        else:
+            self._add(Check('pseudopotentials', 'ok', f'there are some for {", ".join(self.ctx.covered)}'))
+        if not self.ctx.covered:
+            self.ctx.faults.setdefault('pw', 'it has no pseudopotential to read')
+
+    def make_specimens(self) -> None:
+        """Make what the engines are tried on."""
+        config = TrainingConfig.model_validate(self.inputs.train.fit.parameters.get_dict())
+        self.ctx.cutoff = orm.Float(config.cutoff)
+        self.ctx.made = dict(
+            make_specimens(
+                elements=self.inputs.elements,
+                covered=orm.List(self.ctx.covered),
+                cutoff=self.ctx.cutoff,
+                metadata={'call_link_label': 'make_specimens', **NO_CACHE},
+            )
+        )
+
+    def run_engines(self) -> None:
+        """Start pw.x and the training."""
+        self._run('pw', 'pacemaker')
+
+    def take_potential(self) -> None:
+        """Take the potential of the training, or a stand-in."""
+        job = self.ctx.jobs.get('pacemaker')
+        if job is not None and 'potential' in job.outputs:
+            self.ctx.made['potential'] = job.outputs.potential
+            return
+        self.ctx.stand_ins.append('potential')
+        metadata = {'call_link_label': 'make_stand_in', **NO_CACHE}
+        self.ctx.made['potential'] = make_stand_in(
+            elements=self.inputs.elements, cutoff=self.ctx.cutoff, metadata=metadata
+        )
+
+    def run_active_set(self) -> None:
+        """Start building the active set."""
+        self._run('pace_activeset')
+
+    def take_active_set(self) -> None:
+        """Take the active set, or a stand-in."""
+        job = self.ctx.jobs.get('pace_activeset')
+        if job is not None and 'active_set' in job.outputs:
+            self.ctx.made['active_set'] = job.outputs.active_set
+            return
+        self.ctx.stand_ins.append('active set')
+        metadata = {'call_link_label': 'make_stand_in_active_set', **NO_CACHE}
+        self.ctx.made['active_set'] = make_stand_in_active_set(self.ctx.made['potential'], metadata=metadata)
+
+    def run_grades(self) -> None:
+        """Start all that computes with the potential and its active set."""
+        self._run('pace_evaluate', 'pace_select', 'lammps')
+
+    def results(self) -> ExitCode | None:
+        """Judge the jobs, attach the checks, and fail when one of them did."""
+        for name in NAMESPACES:
+            job = self.ctx.jobs.get(name)
+            self._add(self._not_run(name) if job is None else judge(name, job))
+            if name == 'pacemaker' and 'yace_code' in self._given(name):
+                fault = 'pace_yaml2yace' in self.ctx.faults
+                self._add(self._not_run('pace_yaml2yace') if job is None or fault else judge_yace(job))
+        if self.ctx.stand_ins:
+            self.report(f'in place of what failed there was a stand-in: {", ".join(self.ctx.stand_ins)}')
+        metadata = {'call_link_label': 'collect_checks', **NO_CACHE}
+        self.out('output_parameters', collect_checks(orm.List(self.ctx.checks), metadata=metadata))
+        failed = [check for check in self.ctx.checks if check['status'] == 'failed']
+        for check in self.ctx.checks:
+            if check['status'] in ('failed', 'warning'):
+                self.report(f'{check["name"]} {check["status"]}: {check["found"]}. {check["remedy"]}')
+        return self._exit_code(failed) if failed else None
+
+    def _exit_code(self, failed: list[dict[str, str]]) -> ExitCode:
+        """Return the exit code of the first failure, with the names of all."""
+        first, names = failed[0], ', '.join(check['name'] for check in failed)
+        code = self.exit_codes.ERROR_ENGINE_FAILED
+        if first['name'] == 'pseudopotentials':
+            code = self.exit_codes.ERROR_PSEUDOS_MISSING
+        elif first['name'].partition(' ')[0] in COMPUTER_CHECKS:
+            code = self.exit_codes.ERROR_COMPUTER_UNFIT
+        return code.format(
+            count=len(failed),
+            names=names,
+            name=first['name'],
+            found=first['found'].rstrip('.'),
+            remedy=first['remedy'],
+        )
+
+    def _not_run(self, name: str) -> Check:
+        """Return the check of a code whose job was not started."""
+        fault = self.ctx.faults.get(name) or self.ctx.faults.get('pacemaker', '')
+        if 'has no executable' in fault and name in self.ctx.faults:
+            return Check(name, 'failed', fault, remedy='Install it there, or give another code.')
+        return Check(name, 'skipped', fault, remedy='Mend that first.')
+
+    def _run(self, *names: str) -> None:
+        """Start the jobs of these codes, but of none that cannot run."""
+        for name in names:
+            if name not in self.ctx.faults:
+                inputs = job_inputs(name, self._given(name), self.ctx.made)
+                self.to_context(**{f'jobs.{name}': self.submit_once(JOBS[name], name, inputs)})
+
+    def _given(self, name: str) -> Mapping[str, t.Any]:
+        """Return what the campaign gives to the calculation of the code ``name``."""
+        return t.cast(Mapping[str, t.Any], functools.reduce(operator.getitem, NAMESPACES[name].split('.'), self.inputs))
+
+    def _add(self, *checks: Check) -> None:
+        """Keep checks, in a form that a checkpoint can hold."""
+        self.ctx.checks += [dataclasses.asdict(check) for check in checks]
+
+
+def check_inputs(campaign: Mapping[str, t.Any], elements: Iterable[str]) -> dict[str, t.Any]:
+    """Return the inputs of `CheckWorkChain` for the inputs of a campaign.
+
+    :param campaign: inputs of `ActiveLearningWorkChain`, nested, as a builder or the process itself has them.
+    :param elements: chemical symbols of the campaign.
+    """
+    inputs: dict[str, t.Any] = {'elements': orm.List(sorted(elements))}
+    for path in NAMESPACES.values():
+        step, calculation = path.split('.')
+        given = campaign[step][calculation]
+        ports = t.cast(t.Any, CheckWorkChain.spec().inputs)[step][calculation]
+        inputs.setdefault(step, {})[calculation] = {port: value for port, value in given.items() if port in ports}
+    return inputs
