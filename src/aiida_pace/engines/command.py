@@ -9,14 +9,23 @@ import json
 import os
 import sys
 import typing as t
-from collections.abc import Callable, Iterator
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from aiida_pace import __version__
 from aiida_pace.engines.ace import AceModel, EvaluationError
 from aiida_pace.frames import Frames, FramesError
 
-__all__ = ('SettingsError', 'argument_parser', 'error_prefix', 'load', 'load_settings', 'run', 'whole_file')
+__all__ = (
+    'SettingsError',
+    'argument_parser',
+    'error_prefix',
+    'load',
+    'load_settings',
+    'run',
+    'whole_file',
+    'write_frames',
+)
 
 Settings = t.TypeVar('Settings')
 
@@ -96,3 +105,11 @@ def whole_file(path: Path) -> Iterator[t.BinaryIO]:
         os.replace(unfinished, path)
     finally:
         unfinished.unlink(missing_ok=True)
+
+
+def write_frames(path: Path, frames: Frames, account: Mapping[str, t.Any]) -> None:
+    """Write frames, and before them, so that these prove both, the account of them: beside them as ``.json``."""
+    with whole_file(path.with_suffix('.json')) as handle:
+        handle.write(json.dumps(account, allow_nan=False).encode())
+    with whole_file(path) as handle:
+        frames.save(handle)

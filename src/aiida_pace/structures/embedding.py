@@ -25,6 +25,11 @@ Shape = t.Literal['orthorhombic', 'compact']
 class EmbeddingError(ValueError):
     """There is no box for these surroundings; the message says what to change."""
 
+    def __init__(self, message: str, cause: str = 'wrong_use') -> None:
+        """Make an error with a message, and one word for it that goes into accounts."""
+        super().__init__(message)
+        self.cause = cause
+
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Embedding:
@@ -118,12 +123,14 @@ def embed(
     if box is None:
         raise EmbeddingError(
             f'no box of at most {max_atoms} atoms holds the surroundings of atom {centre} within {cutoff} Å; allow '
-            'more atoms, or use a potential with a shorter cutoff'
+            'more atoms, or use a potential with a shorter cutoff',
+            cause='too_many_atoms',
         )
     if box.forbidden:
         raise EmbeddingError(
             f'in every box some atoms within {cutoff} Å of atom {centre} are too close to images of others; allow more '
-            'atoms, or use another `margin`'
+            'atoms, or use another `margin`',
+            cause='short_distance',
         )
     kept = box.kept
     inside = Atoms(

@@ -1,8 +1,11 @@
-"""Candidates around one structure: random displacements, and displacements along its normal modes."""
+"""Candidates around one structure: random displacements, and displacements along its normal modes.
+
+Candidates have the weights of the structure (``force_weight`` of its atoms, ``weight`` of its energy), not its labels.
+"""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -13,12 +16,46 @@ from scipy.linalg import null_space
 from aiida_pace.frames import Frames
 from aiida_pace.structures.guards import closest_approach
 
-__all__ = ('hessian_displacements', 'hessian_from_forces', 'mode_swarm', 'normal_modes', 'rattle_swarm')
+__all__ = (
+    'displaced',
+    'hessian_displacements',
+    'hessian_from_forces',
+    'mode_swarm',
+    'normal_modes',
+    'rattle_swarm',
+    'split_count',
+)
 
 FloatArray = npt.NDArray[np.float64]
 
 #: How often a candidate with too short a distance is drawn again, each time with smaller displacements.
 ATTEMPTS = 12
+
+
+def split_count(count: int, shares: Mapping[str, float]) -> dict[str, int]:
+    """Return whole numbers that add up to ``count``, in about the ratio of ``shares``.
+
+    Each is rounded down; what remains goes to those cut by most, of equals to the first.
+
+    :param shares: 0 or more, not all 0.
+    """
+    whole = sum(shares.values())
+    exact = {name: count * share / whole for name, share in shares.items()}
+    split = {name: int(amount) for name, amount in exact.items()}
+    cut_most = sorted(exact, key=lambda name: split[name] - exact[name])
+    for name in cut_most[: count - sum(split.values())]:
+        split[name] += 1
+    return split
+
+
+def displaced(atoms: Atoms, positions: FloatArray) -> Atoms:
+    """Return the structure with other positions (N, 3) in Å, and of all else it carries only the weights."""
+    image = Atoms(numbers=atoms.numbers, positions=positions, cell=atoms.cell, pbc=atoms.pbc)
+    if 'force_weight' in atoms.arrays:
+        image.set_array('force_weight', atoms.arrays['force_weight'])
+    if 'weight' in atoms.info:
+        image.info['weight'] = atoms.info['weight']
+    return image
 
 
 def rattle_swarm(
@@ -144,6 +181,6 @@ def _swarm(atoms: Atoms, draws: Sequence[Callable[[], FloatArray]], closest: flo
         for attempt in range(ATTEMPTS):
             positions = atoms.positions + draw() * (1 - attempt / ATTEMPTS)
             if closest_approach(atoms.numbers, positions, atoms.cell.array, atoms.pbc, closest) >= closest:
-                images.append(Atoms(numbers=atoms.numbers, positions=positions, cell=atoms.cell, pbc=atoms.pbc))
+                images.append(displaced(atoms, positions))
                 break
     return Frames.from_atoms(images, origin=origin)
