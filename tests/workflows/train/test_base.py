@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sys
 import typing as t
 from collections.abc import Callable
 from pathlib import Path
@@ -18,13 +19,23 @@ from tests.fixtures.training import silicon_frames
 pytestmark = [pytest.mark.engines, pytest.mark.usefixtures('aiida_profile_clean')]
 
 #: Kills the first fit after some iterations, as a scheduler does at the walltime; lets the second one go to its end.
+#: It kills between two iterations: a kill in the midst of rewriting the potential leaves half of one.
 KILL_ONCE = """#!/bin/bash
 if [ -e {marker} ]; then exec {pacemaker} "$@"; fi
 touch {marker}
 {pacemaker} "$@" &
 until [ "$(wc -l 2>/dev/null < metrics.txt || echo 0)" -ge 4 ]; do sleep 0.1; done
+while sleep 0.1; do
+    kill -STOP $!
+    {python} -c '{is_whole}' && break
+    kill -CONT $!
+done
 kill -9 $!
 """
+IS_WHOLE = (
+    'from pathlib import Path; from aiida_pace.formats.bbasis import parse_bbasis; '
+    'assert parse_bbasis(Path("interim_potential_0.yaml").read_bytes()).functions_per_element == {"Si": 10}'
+)
 
 
 @pytest.fixture
@@ -58,7 +69,11 @@ def killed_once(
 ) -> dict[str, t.Any]:
     """Return inputs of a fit by pacemaker that is killed the first time."""
     wrapper = tmp_path / 'pacemaker-killed-once'
-    wrapper.write_text(KILL_ONCE.format(marker=tmp_path / 'marker', pacemaker=engine('pacemaker')))
+    wrapper.write_text(
+        KILL_ONCE.format(
+            marker=tmp_path / 'marker', pacemaker=engine('pacemaker'), python=sys.executable, is_whole=IS_WHOLE
+        )
+    )
     wrapper.chmod(0o755)
     inputs['fit']['code'] = aiida_code_installed(
         label='killed', default_calc_job_plugin='pace.train', filepath_executable=str(wrapper)
