@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import typing as t
 
+from aiida import orm
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida.plugins import WorkflowFactory
 
+from aiida_pace.formats.espresso import isolated_atom_parameters
 from aiida_pace.workflows.lane import LaneWorkChain
 
 PwBaseWorkChain: t.Any = WorkflowFactory('quantumespresso.pw.base')
@@ -26,8 +28,17 @@ class LabelLaneWorkChain(LaneWorkChain):
         spec.expose_inputs(PwBaseWorkChain, exclude=('kpoints', 'pw.structure', 'pw.parent_folder'))
 
     def job_inputs(self, key: str) -> dict[str, t.Any]:
-        """Return the inputs of ``PwBaseWorkChain``, with the pseudopotentials of just this structure."""
+        """Return the inputs of ``PwBaseWorkChain``, with the pseudopotentials of just this structure.
+
+        An isolated atom, the reference of all energies, runs with `isolated_atom_parameters`.
+        """
         shared = self.exposed_inputs(PwBaseWorkChain)
         structure = self.inputs.structures[key]
         pseudos = {kind.name: shared['pw']['pseudos'][kind.symbol] for kind in structure.kinds}
-        return {**shared, 'pw': {**shared['pw'], 'structure': structure, 'pseudos': pseudos}}
+        pw = {**shared['pw'], 'structure': structure, 'pseudos': pseudos}
+        if len(structure.sites) == 1 and not any(structure.pbc):
+            (element,) = pseudos
+            valence = getattr(pseudos[element], 'z_valence', None)
+            parameters = isolated_atom_parameters(pw['parameters'].get_dict(), element, valence)
+            pw['parameters'] = orm.Dict(parameters)
+        return {**shared, 'pw': pw}
