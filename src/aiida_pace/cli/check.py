@@ -1,0 +1,120 @@
+"""`aiida-pace check`: whether a campaign can run, before any DFT is spent on it."""
+
+from __future__ import annotations
+
+import json
+import typing as t
+from collections.abc import Sequence
+
+import click
+
+from aiida_pace.cli.root import cmd_root, profile_option, with_profile
+
+__all__ = ('cmd_check',)
+
+#: Codes of a campaign, in the order in which they are checked.
+CODES = ('pw', 'pacemaker', 'pace_yaml2yace', 'pace_activeset', 'pace_evaluate', 'pace_select', 'lammps')
+
+
+def _elements(_: click.Context, __: click.Parameter, value: str) -> list[str]:
+    """Return the chemical symbols in a text such as ``Si,C``."""
+    from ase.data import chemical_symbols
+
+    symbols = sorted(set(value.replace(',', ' ').split()))
+    if not symbols or not set(symbols) <= set(chemical_symbols[1:]):
+        raise click.BadParameter(f'`{value}` are no chemical symbols: give some, such as Si or Si,C.')
+    return symbols
+
+
+def _labels(_: click.Context, __: click.Parameter, values: Sequence[str]) -> dict[str, str]:
+    """Return the labels in texts such as ``lammps=lmp@cluster``, by the name of the code."""
+    labels = dict(value.partition('=')[::2] for value in values)
+    for name, label in labels.items():
+        if name not in CODES or not label:
+            raise click.BadParameter(f'`{name}={label}`: give NAME=LABEL, with a name out of {", ".join(CODES)}.')
+    return labels
+
+
+def _options(_: click.Context, __: click.Parameter, value: str) -> dict[str, t.Any]:
+    """Return the JSON object in a text."""
+    try:
+        options = json.loads(value)
+    except json.JSONDecodeError as exception:
+        raise click.BadParameter(f'it is no JSON: {exception}') from exception
+    if not isinstance(options, dict):
+        raise click.BadParameter('give a JSON object, such as {"queue_name": "debug"}.')
+    return options
+
+
+@cmd_root.command('check')
+@click.option(
+    '-e', '--elements', required=True, callback=_elements, metavar='SYMBOLS', help='Elements, such as Si or Si,C.'
+)
+@click.option(
+    '--pseudo-family',
+    default='SSSP/1.3/PBEsol/efficiency',
+    show_default=True,
+    metavar='LABEL',
+    help='Pseudopotential family.',
+)
+@click.option(
+    '--computer',
+    default='localhost',
+    show_default=True,
+    metavar='LABEL',
+    help='Where the codes are that --code does not name: pw@LABEL, pacemaker@LABEL, ...',
+)
+@click.option(
+    '--code',
+    'labels',
+    multiple=True,
+    callback=_labels,
+    metavar='NAME=LABEL',
+    help=f'Another code, such as lammps=lmp@cluster; again for each. Names: {", ".join(CODES)}.',
+)
+@click.option(
+    '--evaluator',
+    type=click.Choice(['tensorpot', 'linear']),
+    default='tensorpot',
+    show_default=True,
+    help='How the campaign trains; for `linear` the code of `pacemaker` is by default pace_fit_linear@...',
+)
+@click.option(
+    '--options',
+    default='{}',
+    callback=_options,
+    metavar='JSON',
+    help='`metadata.options` of all jobs, such as {"queue_name": "debug"}.',
+)
+@profile_option
+@with_profile
+def cmd_check(  # noqa: PLR0917  # one argument per option, by name
+    elements: list[str],
+    pseudo_family: str,
+    computer: str,
+    labels: dict[str, str],
+    evaluator: str,
+    options: dict[str, t.Any],
+) -> None:
+    """Run every code of a campaign once on something tiny, and say what is missing.
+
+    It takes about a minute, without a daemon. Without a queue, that is: on a cluster the jobs wait like all others.
+    The exit code is 1 when a check failed; warnings do not count.
+    """
+    import sys
+
+    from rich.console import Console
+
+    from aiida_pace.cli.check_run import load_codes, load_pseudos, make_inputs, run_check, show_outcome
+    from aiida_pace.cli.display import WIDTH
+
+    is_terminal = sys.stdout.isatty()
+    console = Console(highlight=False, width=None if is_terminal else WIDTH)
+    fit = 'pace_fit_linear' if evaluator == 'linear' else 'pacemaker'
+    defaults = {name: f'{fit if name == "pacemaker" else name}@{computer}' for name in CODES}
+    codes = load_codes(defaults | labels)
+    pseudos = load_pseudos(pseudo_family, elements)
+    inputs = make_inputs(codes, pseudos, elements, evaluator=evaluator, options=options)
+    node, seconds = run_check(console, inputs)
+    if not show_outcome(console, node, seconds):
+        raise click.exceptions.Exit(1)

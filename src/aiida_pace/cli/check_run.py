@@ -1,0 +1,198 @@
+"""Running the pre-flight check from the command line, and how it looks."""
+
+from __future__ import annotations
+
+import contextlib
+import time
+import typing as t
+from collections.abc import Iterator, Mapping, Sequence
+
+import click
+from aiida import orm
+from aiida.common.exceptions import MultipleObjectsError, NotExistent
+from aiida.common.log import override_log_level
+from aiida.engine.runners import Runner
+from aiida.manage import get_manager
+from aiida.plugins import GroupFactory
+from rich import box
+from rich.console import Console
+from rich.live import Live
+from rich.table import Table
+from rich.text import Text
+
+from aiida_pace.cli.follow import daemon_fault
+from aiida_pace.workflows.check import CheckWorkChain
+from aiida_pace.workflows.lane import children
+
+__all__ = ('load_codes', 'load_pseudos', 'make_inputs', 'run_check', 'show_outcome')
+
+STYLES = {'ok': 'green', 'warning': 'yellow', 'failed': 'red', 'skipped': 'bright_black'}
+
+#: Seconds between two looks at the jobs.
+INTERVAL = 0.5
+
+#: Enough to start: the cutoffs of the campaign, in Ry, are no matter of whether pw.x runs.
+PW_PARAMETERS = {
+    'SYSTEM': {'ecutwfc': 30.0, 'ecutrho': 240.0, 'occupations': 'smearing', 'smearing': 'cold', 'degauss': 0.01}
+}
+
+
+def load_codes(labels: Mapping[str, str]) -> dict[str, orm.AbstractCode]:
+    """Return the codes by name.
+
+    :raises click.ClickException: naming all those that do not exist.
+    """
+    codes, missing = {}, []
+    for name, label in labels.items():
+        try:
+            codes[name] = orm.load_code(label)
+        except (NotExistent, MultipleObjectsError):
+            missing.append(f'{name}={label}')
+    if missing:
+        raise click.ClickException(
+            f'no such codes: {", ".join(missing)}. Make them with `verdi code create`, on this machine with '
+            '`verdi run examples/localhost.py`, or name others with `--code NAME=LABEL`; `verdi code list` shows all.'
+        )
+    return codes
+
+
+def load_pseudos(label: str, elements: Sequence[str]) -> dict[str, orm.Data]:
+    """Return the pseudopotentials of those ``elements`` that the family has some for.
+
+    :raises click.ClickException: when there is no such family.
+    """
+    query = orm.QueryBuilder().append(GroupFactory('pseudo.family'), subclassing=True, filters={'label': label})
+    family = query.first(flat=True)
+    if family is None:
+        raise click.ClickException(
+            f'there is no pseudopotential family `{label}`: install it with `aiida-pseudo install`, or name another '
+            'one with `--pseudo-family`; `aiida-pseudo list` shows all.'
+        )
+    return {element: family.get_pseudo(element) for element in elements if element in family.elements}
+
+
+def make_inputs(
+    codes: Mapping[str, orm.AbstractCode],
+    pseudos: Mapping[str, orm.Data],
+    elements: Sequence[str],
+    *,
+    evaluator: str,
+    options: Mapping[str, t.Any],
+) -> dict[str, t.Any]:
+    """Return the inputs of `CheckWorkChain`."""
+    metadata = {'options': {**options}}
+    resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
+    pw_metadata = {'options': {'withmpi': False, 'resources': resources, **options}}
+    return {
+        'elements': orm.List(list(elements)),
+        'label': {
+            'pw': {
+                'code': codes['pw'],
+                'pseudos': dict(pseudos),
+                'parameters': orm.Dict(PW_PARAMETERS),
+                'metadata': pw_metadata,
+            }
+        },
+        'train': {
+            'fit': {
+                'code': codes['pacemaker'],
+                'yace_code': codes['pace_yaml2yace'],
+                'parameters': orm.Dict({'evaluator': evaluator}),
+                'metadata': metadata,
+            },
+            'active_set': {'code': codes['pace_activeset'], 'metadata': metadata},
+        },
+        'explore': {'lammps': {'code': codes['lammps'], 'metadata': metadata}},
+        'select': {
+            'evaluate': {'code': codes['pace_evaluate'], 'metadata': metadata},
+            'select': {'code': codes['pace_select'], 'metadata': metadata},
+        },
+    }
+
+
+def run_check(console: Console, inputs: Mapping[str, t.Any]) -> tuple[orm.WorkChainNode, float]:
+    """Run the check in this process, telling which job runs; return its node and how many seconds it took."""
+    start = time.perf_counter()
+    # As `aiida.engine.run` does, without the broker of the daemon, but looking more often whether a job has ended.
+    runner = get_manager().create_runner(communicator=None, poll_interval=INTERVAL)
+    # What the engine reports of its work is kept on the nodes; here the table tells it.
+    with override_log_level('CRITICAL'):
+        process = runner.instantiate_process(CheckWorkChain, **inputs)
+        node = t.cast(orm.WorkChainNode, process.node)
+        with _progress(console, runner, node, start):
+            runner.run_get_node(process)
+    return node, time.perf_counter() - start
+
+
+@contextlib.contextmanager
+def _progress(console: Console, runner: Runner, node: orm.WorkChainNode, start: float) -> Iterator[None]:
+    """Tell, from within the engine's event loop, which jobs run: in place in a terminal, else once each."""
+    with contextlib.ExitStack() as stack:
+        live = None
+        if console.is_terminal and not console.is_dumb_terminal:
+            live = stack.enter_context(Live(console=console, transient=True, auto_refresh=False))
+        told: set[str] = set()
+
+        def look() -> None:
+            jobs = {name: job for name, job in children(node).items() if isinstance(job, orm.CalcJobNode)}
+            if live is not None:
+                live.update(_jobs_table(jobs, time.perf_counter() - start), refresh=True)
+            else:
+                for name in [name for name, job in jobs.items() if job.is_terminated and name not in told]:
+                    console.print(f'[{time.perf_counter() - start:5.1f} s] {name} ended', markup=False)
+                    told.add(name)
+            handles.append(runner.loop.call_later(INTERVAL, look))
+
+        handles = [runner.loop.call_later(INTERVAL, look)]
+        try:
+            yield
+        finally:
+            handles[-1].cancel()
+
+
+def _jobs_table(jobs: Mapping[str, orm.CalcJobNode], seconds: float) -> Table:
+    """Return what runs and what has ended."""
+    table = Table(box=None, title=f'Pre-flight check · {seconds:.0f} s', title_justify='left', show_header=False)
+    for name, job in jobs.items():
+        state = 'ended' if job.is_terminated else str(job.process_status or 'starting')
+        table.add_row(name, Text(state, style='green' if job.is_terminated else 'yellow'))
+    return table
+
+
+def show_outcome(console: Console, node: orm.WorkChainNode, seconds: float) -> bool:
+    """Write the table of the checks, the remedies and how it ended; return whether a campaign can run."""
+    if 'output_parameters' not in node.outputs:
+        state = node.exit_message or node.exception or node.process_status or node.process_state
+        console.print(f'The check itself came to no end: {state}', style='red', markup=False, soft_wrap=True)
+        return False
+    outcome = node.outputs.output_parameters.get_dict()
+    console.print(_outcome_table(outcome['checks']))
+    for check in outcome['checks']:
+        if check['status'] in ('warning', 'failed'):
+            line = f'{check["name"]}: {check["remedy"]}'
+            console.print(line, style=STYLES[check['status']], markup=False, soft_wrap=True)
+    if fault := daemon_fault():
+        console.print(f'{fault}.', style=STYLES['warning'], markup=False, soft_wrap=True)
+    count, failed = len(outcome['checks']), outcome['failed']
+    verdict = f'{failed} of {count} checks failed' if failed else 'A campaign can run'
+    details = f'{outcome["ok"]} ok, {outcome["warning"]} warnings, {outcome["skipped"]} skipped'
+    console.print(
+        f'{verdict}: {details} ({seconds:.0f} s; `verdi process status {node.pk}`)',
+        style='red' if failed else 'green',
+        markup=False,
+        soft_wrap=True,
+    )
+    return not failed
+
+
+def _outcome_table(checks: Sequence[Mapping[str, str]]) -> Table:
+    """Return the checks, one a row."""
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
+    table.add_column('check', no_wrap=True)
+    table.add_column('', no_wrap=True)
+    table.add_column('found', overflow='fold')
+    table.add_column('version', overflow='fold')
+    for check in checks:
+        status = Text(check['status'], style=STYLES[check['status']])
+        table.add_row(check['name'], status, Text(check['found']), Text(check['version']))
+    return table
