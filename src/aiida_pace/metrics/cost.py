@@ -1,0 +1,50 @@
+"""The DFT-cost curve: what the error was when so much had been spent."""
+
+from __future__ import annotations
+
+import dataclasses
+from collections.abc import Sequence
+
+import numpy as np
+
+from aiida_pace.frames import FloatArray
+from aiida_pace.metrics.history import CycleRecord
+
+__all__ = ('CostCurve', 'cost_curve')
+
+
+@dataclasses.dataclass(frozen=True)
+class CostCurve:
+    """One point per cycle; NaN where a cycle has no such number.
+
+    :param core_seconds: (n,) of DFT, for the labels that the potential of the cycle was trained on: no audit frames.
+    :param labels: (n,) number of frames it was trained on.
+    :param audit: (n,) force RMSE of the audit, in eV/Å.
+    :param lower: (n,) its lower confidence limit.
+    :param upper: (n,) its upper confidence limit.
+    :param training: (n,) force RMSE of the fit on its training set, in eV/Å.
+    """
+
+    core_seconds: FloatArray
+    labels: FloatArray
+    audit: FloatArray
+    lower: FloatArray
+    upper: FloatArray
+    training: FloatArray
+
+
+def cost_curve(history: Sequence[CycleRecord]) -> CostCurve:
+    """Return error against cost: of each cycle, the potential that explored in it, and what that one had cost."""
+
+    def column(values: Sequence[float | None]) -> FloatArray:
+        return np.array([np.nan if value is None else value for value in values], dtype='f8')
+
+    audits = [record.audit for record in history]
+    return CostCurve(
+        core_seconds=column([record.training_core_seconds for record in history]),
+        labels=column([record.labels for record in history]),
+        audit=column([None if audit is None else audit.value for audit in audits]),
+        lower=column([None if audit is None else audit.lower for audit in audits]),
+        upper=column([None if audit is None else audit.upper for audit in audits]),
+        training=column([record.training_error for record in history]),
+    )
