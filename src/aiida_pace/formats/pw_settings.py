@@ -9,8 +9,8 @@ from collections.abc import Mapping
 
 __all__ = ('ROBUST_ELECTRONS', 'label_digest', 'physical_parameters', 'robust_parameters')
 
-#: Raise when the inputs that a frame gets beyond these settings (spin of isolated atoms, k-points of frames that are
-#: not periodic) are made in another way, or when what counts as a setting changes: older labels are then not reused.
+#: Raise when the inputs that a frame gets beyond these settings (`formats.espresso`, k-points of frames that are not
+#: periodic) are made in another way, or when what counts as a setting changes: older labels are then not reused.
 RULES_VERSION = 1
 
 #: Keys that steer the way to the result, the files and the output, and leave the converged label as it is. Every other
@@ -36,10 +36,11 @@ IGNORED = {
 #: Namelists that a single-point run does not read.
 UNREAD = frozenset({'IONS', 'CELL'})
 
-#: What pw.x takes for a key that is absent (INPUT_PW of Quantum ESPRESSO 7).
+#: What pw.x takes for a key that is absent (INPUT_PW of Quantum ESPRESSO 7). Not ``nspin`` and ``degauss``: an isolated
+#: atom runs with others when they are absent.
 DEFAULTS: dict[str, dict[str, t.Any]] = {
     'CONTROL': {'calculation': 'scf'},
-    'SYSTEM': {'degauss': 0.0, 'noncolin': False, 'nspin': 1, 'smearing': 'gaussian', 'tot_charge': 0.0},
+    'SYSTEM': {'noncolin': False, 'smearing': 'gaussian', 'tot_charge': 0.0},
     'ELECTRONS': {'conv_thr': 1e-6},
 }
 
