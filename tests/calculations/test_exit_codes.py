@@ -12,7 +12,16 @@ CALCULATIONS = [name for name in get_entry_point_names('aiida.calculations') if 
 
 
 def test_all_calculations_are_looked_at() -> None:
-    assert set(CALCULATIONS) == {'pace.active_set', 'pace.evaluate', 'pace.lammps', 'pace.select', 'pace.train'}
+    assert set(CALCULATIONS) == {
+        'pace.active_set',
+        'pace.basis',
+        'pace.embed',
+        'pace.evaluate',
+        'pace.lammps',
+        'pace.select',
+        'pace.swarm',
+        'pace.train',
+    }
 
 
 @pytest.mark.parametrize('name', CALCULATIONS)

@@ -115,6 +115,51 @@ def test_a_pool_that_is_known_already(pace_code: PaceCode, silicon: Potential, s
     assert 'selected' not in outputs
 
 
+@pytest.mark.engines
+@pytest.mark.usefixtures('aiida_profile_clean')
+@pytest.mark.parametrize('system', ['Si', 'SiC'])
+def test_without_an_active_set_the_basis_is_enough(
+    pace_code: PaceCode, request: pytest.FixtureRequest, system: str
+) -> None:
+    """Isolated atoms, which have no neighbours, are never picked; a slab and a molecule are no obstacle."""
+    files = request.getfixturevalue(f'{system.lower()}_potential_files')
+    frames = Frames.load(files / 'dataset.npz').replace(energy=None, forces=None, stress=None)
+    atoms = [Atoms(symbol) for symbol in frames.elements]
+    molecule = Atoms('Si3', [[0, 0, 0], [2.1, 0, 0], [0, 2.2, 0]])
+    pool = Frames.concatenate([Frames.from_atoms([*atoms, molecule]), frames])
+    outputs, node = run_get_node(
+        PaceSelectCalculation,
+        code=pace_code('pace.select', 'pace_select'),
+        dataset=AtomsDatasetData(pool),
+        potential=AcePotentialData((files / 'potential.yaml').read_bytes()),
+        max_frames=orm.Int(len(pool)),
+    )
+    assert node.is_finished_ok, node.exit_message
+    indices = outputs['output_parameters']['indices']
+    assert len(indices) == len(set(indices)) > 5
+    assert len(atoms) in indices, 'the molecule is like no crystal'
+    assert not set(indices) & set(range(len(atoms)))
+    assert 'active_set' not in node.base.links.get_incoming().all_link_labels()
+
+
+@pytest.mark.engines
+@pytest.mark.usefixtures('aiida_profile_clean')
+def test_a_pool_without_one_of_the_elements(pace_code: PaceCode, sic_potential_files: Path) -> None:
+    """The active set has atoms of each, whatever the pool has."""
+    potential = AcePotentialData((sic_potential_files / 'potential.yaml').read_bytes())
+    atoms = Atoms('Si2', cell=np.diag([2.3, 2.4, 4.5]), positions=[[0, 0, 0], [1, 1, 2.2]], pbc=True)
+    outputs, node = run_get_node(
+        PaceSelectCalculation,
+        code=pace_code('pace.select', 'pace_select'),
+        dataset=AtomsDatasetData(Frames.from_atoms([atoms])),
+        potential=potential,
+        active_set=AceActiveSetData((sic_potential_files / 'active_set.asi').read_bytes(), potential=potential),
+        max_frames=orm.Int(5),
+    )
+    assert node.is_finished_ok, node.exit_message
+    assert outputs['output_parameters']['indices'] == [0]
+
+
 @pytest.mark.usefixtures('aiida_profile_clean')
 class TestInputs:
     @pytest.fixture
@@ -138,10 +183,17 @@ class TestInputs:
     def test_complete_inputs(self, inputs: dict[str, object]) -> None:
         assert self.error(inputs) == ''
 
-    @pytest.mark.parametrize('name', ['code', 'dataset', 'potential', 'active_set', 'max_frames'])
+    @pytest.mark.parametrize('name', ['code', 'dataset', 'potential', 'max_frames'])
     def test_missing_input(self, inputs: dict[str, object], name: str) -> None:
         del inputs[name]
         assert name in self.error(inputs)
+
+    def test_a_pool_without_active_set_needs_as_many_atoms_as_functions(self, inputs: dict[str, object]) -> None:
+        del inputs['active_set']
+        inputs['dataset'] = AtomsDatasetData(random_frames((4, 3)))
+        assert '`dataset` holds 7 atoms of Si, `potential` has 8 functions for it' in self.error(inputs)
+        inputs['dataset'] = AtomsDatasetData(random_frames((4, 4)))
+        assert self.error(inputs) == ''
 
     def test_no_frames_asked_for(self, inputs: dict[str, object]) -> None:
         inputs['max_frames'] = orm.Int(0)

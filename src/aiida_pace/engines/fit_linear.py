@@ -27,6 +27,9 @@ __all__ = ('main',)
 
 LOG = logging.getLogger('pace-fit-linear')
 
+#: Where a dry run writes the basis.
+TARGET = Path('target_potential.yaml')
+
 #: Frames up to this far above the lowest one, in eV/atom, count in the columns ``low_*`` of the metrics.
 LOW_ENERGY = 1.0
 
@@ -60,6 +63,12 @@ def main(argv: Sequence[str] | None = None) -> int:
     )
     parser.add_argument('-o', '--output', type=Path, default=Path('output_potential.yaml'), help='[%(default)s]')
     parser.add_argument('-l', '--log', type=Path, default=Path('log.txt'), help='file to append to [%(default)s]')
+    parser.add_argument(
+        '-dr',
+        '--dry-run',
+        action='store_true',
+        help=f'fit nothing: check the input, and write the basis to `{TARGET}` as pacemaker does',
+    )
     parser.add_argument('--no-predict', action='store_true', help='accepted as by pacemaker; there are no predictions')
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     arguments = parser.parse_args(argv)
@@ -71,7 +80,13 @@ def main(argv: Sequence[str] | None = None) -> int:
         LOG.addHandler(handler)
     try:
         LOG.info('Start pace-fit-linear %s', __version__)
-        _run(_read_problem(arguments.input), arguments.potential, arguments.output)
+        problem = _read_problem(arguments.input)
+        basis = _make_basis(problem, arguments.potential)
+        if arguments.dry_run:
+            basis.save(TARGET, basis.start, has_repulsion=False, metadata=_metadata(problem))
+            LOG.info('Dry run is finished')
+        else:
+            _run(problem, basis, arguments.output)
     except (FitError, EvaluationError, FramesError, OSError) as exception:
         print(f'{parser.prog}: error: {" ".join(str(exception).split())}', file=sys.stderr)
         return 1
@@ -82,13 +97,23 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _run(problem: Problem, start: Path | None, output: Path) -> None:
-    """Fit, and write potential and metrics."""
+def _make_basis(problem: Problem, start: Path | None) -> LinearBasis:
+    """Return the basis that is asked for, or that of the potential to start from; refuse data of other elements."""
     basis = LinearBasis(problem.potential, start, LOG)
     LOG.info('Basis: %d functions of %s, cutoff %s A', basis.size, ', '.join(basis.elements), basis.cutoff)
     unknown = sorted(set(problem.fit.elements) - set(basis.elements))
     if unknown:
         raise FitError(f'the data hold {", ".join(unknown)}, the potential is for {", ".join(basis.elements)}')
+    return basis
+
+
+def _metadata(problem: Problem) -> dict[str, str]:
+    """Return what is written into the potential to say where it comes from."""
+    return {'reference_energy': json.dumps(problem.reference_energies), 'pace_fit_linear_version': __version__}
+
+
+def _run(problem: Problem, basis: LinearBasis, output: Path) -> None:
+    """Fit, and write potential and metrics."""
     LOG.info('Fitting dataset size: %d structures / %d atoms', len(problem.fit), len(problem.fit.numbers))
     squares = BlockedLeastSquares(basis.size, problem.ridge)
     before = (np.zeros(len(problem.fit)), np.zeros((len(problem.fit.numbers), 3)))
@@ -100,8 +125,7 @@ def _run(problem: Problem, start: Path | None, output: Path) -> None:
     coefficients = squares.solve()
     LOG.info('Optimization result(success=True, status=0, message=Linear least squares solved., nfev=1, njev=1)')
 
-    metadata = {'reference_energy': json.dumps(problem.reference_energies), 'pace_fit_linear_version': __version__}
-    basis.save(output, coefficients, has_repulsion=problem.has_repulsion, metadata=metadata)
+    basis.save(output, coefficients, has_repulsion=problem.has_repulsion, metadata=_metadata(problem))
     # The errors are those of the file, not of the solution: a fault of the file would show.
     model = AceModel(output.read_bytes())
     after = evaluate(problem.fit, model)
