@@ -1,0 +1,66 @@
+"""Phonons from the forces of displaced frames, with phonopy."""
+
+from __future__ import annotations
+
+import typing as t
+from collections.abc import Mapping
+
+import numpy as np
+import numpy.typing as npt
+from ase import Atoms, units
+
+from aiida_pace.config import ValidationConfig
+from aiida_pace.metrics.properties import PropertyError
+from aiida_pace.structures.deformations import phonopy_of
+
+if t.TYPE_CHECKING:
+    from phonopy import Phonopy
+
+__all__ = ('gamma_hessian', 'phonon_frequencies', 'phonons_from_forces')
+
+FloatArray = npt.NDArray[np.float64]
+
+
+def phonons_from_forces(crystal: Atoms, config: ValidationConfig, forces: npt.ArrayLike) -> Phonopy:
+    """Return phonopy with force constants that obey the acoustic sum rule.
+
+    :param forces: (m, n, 3) in eV/Å, of the frames of ``displaced_frames`` in their order.
+    :raises PropertyError: when there are not as many as there are such frames.
+    """
+    phonons = phonopy_of(crystal, config)
+    values = np.asarray(forces, dtype='f8')
+    expected = (len(phonons.supercells_with_displacements or []), len(phonons.supercell), 3)
+    if values.shape != expected:
+        raise PropertyError(f'the forces are of the shape {values.shape}, phonons need {expected}: of all frames')
+    phonons.forces = values
+    phonons.produce_force_constants(show_drift=False)
+    phonons.symmetrize_force_constants(show_drift=False)
+    return phonons
+
+
+def phonon_frequencies(phonons: Phonopy, points: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
+    """Return the frequencies (3N,) in THz at each point, rising; imaginary ones are negative.
+
+    :param points: in units of the reciprocal vectors of the primitive cell. The splitting of polar crystals at Γ by
+        their electric field is left out.
+    """
+    frequencies = {}
+    for name, point in points.items():
+        squares = np.linalg.eigvalsh(_dynamical_matrix(phonons, point))
+        # From ASE's unit of time, in which masses are in atomic units and energies in eV, to ps.
+        frequencies[name] = np.sign(squares) * np.sqrt(np.abs(squares)) * 1e3 * units.fs / (2 * np.pi)
+    return frequencies
+
+
+def gamma_hessian(phonons: Phonopy) -> FloatArray:
+    """(3N, 3N) second derivatives of the energy of the primitive cell by displacements, in eV/Å²."""
+    masses = np.sqrt(np.repeat(phonons.primitive.masses, 3))
+    return np.asarray(np.real(_dynamical_matrix(phonons, np.zeros(3))) * np.outer(masses, masses))
+
+
+def _dynamical_matrix(phonons: Phonopy, point: FloatArray) -> npt.NDArray[np.complex128]:
+    """(3N, 3N) in eV/(Å² u)."""
+    matrix = phonons.dynamical_matrix
+    assert matrix is not None, 'there are force constants'
+    matrix.run(point)
+    return np.asarray(matrix.dynamical_matrix)

@@ -1,0 +1,102 @@
+"""What the symmetry of a crystal says: primitive cell, operations on its atoms, special points of its lattice."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+import numpy as np
+import numpy.typing as npt
+import spglib
+from ase import Atoms
+
+__all__ = ('CrystalError', 'SpaceGroup', 'conventional_lengths', 'rescaled', 'special_points', 'standard_primitive')
+
+FloatArray = npt.NDArray[np.float64]
+
+
+class CrystalError(ValueError):
+    """A structure that is no crystal to be validated: the message is one sentence with the remedy."""
+
+
+@dataclasses.dataclass(frozen=True)
+class SpaceGroup:
+    """The operations that leave a crystal of ``N`` atoms as it is.
+
+    :param name: international symbol and number, such as ``Fd-3m (227)``.
+    :param rotations: (k, 3, 3) proper or not, of Cartesian vectors.
+    :param permutations: (k, N) atom that each atom is brought to.
+    """
+
+    name: str
+    rotations: FloatArray
+    permutations: npt.NDArray[np.int64]
+
+    @classmethod
+    def of(cls, atoms: Atoms, tolerance: float) -> SpaceGroup:
+        """Return the space group of ``atoms``, found by spglib.
+
+        :param tolerance: largest displacement of an atom from its symmetric place, in Å.
+        :raises CrystalError: when spglib finds none.
+        """
+        found = spglib.get_symmetry_dataset(_spglib_cell(atoms), symprec=tolerance)
+        if found is None:
+            raise CrystalError(f'spglib finds no symmetry of {atoms.get_chemical_formula()}: are atoms too close?')
+        cell, places = atoms.cell.array, atoms.get_scaled_positions()
+        images = np.einsum('kab,nb->kna', found.rotations, places) + found.translations[:, None, :]
+        offsets = images[:, :, None, :] - places[None, None, :, :]
+        distances = np.linalg.norm((offsets - np.round(offsets)) @ cell, axis=-1)
+        # Columns of the transposed cell are its vectors: fractional to Cartesian and back.
+        rotations = cell.T @ found.rotations @ np.linalg.inv(cell.T)
+        return cls(f'{found.international} ({found.number})', rotations, np.argmin(distances, axis=-1))
+
+
+def standard_primitive(atoms: Atoms, tolerance: float) -> Atoms:
+    """Return the primitive cell of ``atoms`` in spglib's standard setting, atoms on their symmetric places.
+
+    The axes of the standard conventional cell lie along x, y, z as far as they can, whatever way the crystal was
+    given: elastic constants then have the indices of the textbooks (Togo et al., Sci. Technol. Adv.
+    Mater. Meth. 4, 2384822 (2024)).
+
+    :param tolerance: largest displacement of an atom from its symmetric place, in Å.
+    :raises CrystalError: when the structure is not periodic in all directions or spglib cannot make sense of it.
+    """
+    if not atoms.pbc.all():
+        raise CrystalError('it is not periodic in all three directions: give a crystal')
+    found = spglib.standardize_cell(_spglib_cell(atoms), to_primitive=True, no_idealize=False, symprec=tolerance)
+    if found is None:
+        raise CrystalError(f'spglib finds no symmetry of {atoms.get_chemical_formula()}: are atoms too close?')
+    cell, places, numbers = found
+    return Atoms(numbers=numbers, scaled_positions=places, cell=cell, pbc=True)
+
+
+def conventional_lengths(atoms: Atoms, tolerance: float) -> FloatArray:
+    """(3,) lengths in Å of the axes of the standard conventional cell; the first is ``a``.
+
+    :raises CrystalError: when spglib finds no symmetry.
+    """
+    found = spglib.standardize_cell(_spglib_cell(atoms), to_primitive=False, no_idealize=False, symprec=tolerance)
+    if found is None:
+        raise CrystalError(f'spglib finds no symmetry of {atoms.get_chemical_formula()}: are atoms too close?')
+    return np.asarray(np.linalg.norm(found[0], axis=1))
+
+
+def special_points(atoms: Atoms) -> dict[str, FloatArray]:
+    """Return the special points of the lattice of a primitive cell, in units of its reciprocal vectors.
+
+    Names are those of ASE (Setyawan and Curtarolo, Comput. Mater. Sci. 49, 299 (2010)); ``G`` is Γ.
+    """
+    points = atoms.cell.bandpath(npoints=0).special_points
+    return {name: np.asarray(point, dtype='f8') for name, point in sorted(points.items())}
+
+
+def rescaled(atoms: Atoms, ratio: float) -> Atoms:
+    """Return ``atoms`` at ``ratio`` times their volume, shape and fractional places kept."""
+    copy: Atoms = atoms.copy()
+    copy.set_cell(atoms.cell.array * ratio ** (1 / 3), scale_atoms=True)
+    return copy
+
+
+def _spglib_cell(atoms: Atoms) -> t.Any:
+    """Return the triple of arrays that spglib takes; its types ask for lists."""
+    return atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers
