@@ -22,6 +22,8 @@ CODES = {
     'pace_yaml2yace': ('pace_yaml2yace', 'pace.train'),
     'pace_activeset': ('pace_activeset', 'pace.active_set'),
     'pace_select': ('pace_select', 'pace.select'),
+    'pace_embed': ('pace-embed', 'pace.embed'),
+    'pace_swarm': ('pace-swarm', 'pace.swarm'),
     'pace_evaluate': ('pace-evaluate', 'pace.evaluate'),
     'lammps': ('pace-lmp', 'pace.lammps'),
 }

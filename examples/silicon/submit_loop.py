@@ -14,6 +14,8 @@ codes = {
     'pace_yaml2yace': 'pace_yaml2yace@localhost',
     'pace_activeset': 'pace_activeset@localhost',
     'pace_select': 'pace_select@localhost',
+    'pace_embed': 'pace_embed@localhost',
+    'pace_swarm': 'pace_swarm@localhost',
     'pace_evaluate': 'pace_evaluate@localhost',
     'lammps': 'lammps@localhost',
 }

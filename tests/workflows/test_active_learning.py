@@ -42,6 +42,8 @@ def campaign(pace_code: Callable[[str, str], orm.InstalledCode], tmp_path: Path)
         'pace_yaml2yace': pace_code('pace.train', 'pace_yaml2yace'),
         'pace_activeset': pace_code('pace.active_set', 'pace_activeset'),
         'pace_select': pace_code('pace.select', 'pace_select'),
+        'pace_embed': pace_code('pace.embed', 'pace-embed'),
+        'pace_swarm': pace_code('pace.swarm', 'pace-swarm'),
         'pace_evaluate': pace_code('pace.evaluate', 'pace-evaluate'),
         'lammps': pace_code('pace.lammps', 'pace-lmp'),
     }
@@ -201,7 +203,7 @@ def test_refuses_initial_set_smaller_than_the_basis(campaign: Campaign) -> None:
         ({'initial': {'count': 0}}, '`count` is 0: give at least 1'),
         ({'initial': {'elements': ['Si', 'Ge']}}, 'Ge'),
         ({'explore': {'lammps': {'parameters': {'steps': -1}}}}, '`steps`.*greater than or equal to 1'),
-        ({'select': {'swarm': {'amplitude': -1.0}}}, '`amplitude`.*greater than 0'),
+        ({'select': {'swarm': {'parameters': {'amplitude': -1.0}}}}, '`amplitude`.*greater than 0'),
         ({'max_cycles': 0}, '`max_cycles` is 0: give at least 1'),
         ({'max_cycles': 1}, '`max_cycles` is below `quiet_rounds`'),
         ({'max_cyles': 3}, '`max_cyles` is no input'),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import typing as t
+from collections import Counter
 from collections.abc import Callable
 from pathlib import Path
 
@@ -10,11 +11,17 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
+from aiida.manage.caching import enable_caching
 from aiida.plugins import DataFactory, WorkflowFactory
+from ase import Atom, Atoms
 from ase.build import bulk
 
-from aiida_pace.calculations.functions.candidates import make_candidate_pool, take_above_grade, take_highest_grades
+from aiida_pace.calculations.functions.candidates import gather_frames, guard_candidates, take_halts
 from aiida_pace.frames import Frames
+from aiida_pace.structures.guards import check_frames
+from aiida_pace.structures.strategies import STRATEGIES
+from aiida_pace.workflows.lane import children
+from tests.fixtures.nodes import recorded_active_set, recorded_potential
 
 AceActiveSetData = DataFactory('pace.active_set')
 AcePotentialData = DataFactory('pace.potential')
@@ -23,30 +30,49 @@ CandidatesWorkChain = WorkflowFactory('pace.candidates')
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
 
+#: What swarms of four candidates without dynamics cost little time with.
+FEW = {'count': 4, 'shares': {'rattle': 3, 'modes': 1}}
 
-@pytest.fixture
-def training_frames(si_potential_files: Path) -> Frames:
-    return Frames.load(si_potential_files / 'dataset.npz').replace(energy=None, forces=None, stress=None)
+
+def adds_up(account: t.Mapping[str, t.Any]) -> bool:
+    """Whether every candidate is accounted for: those made are those rejected, not chosen and kept."""
+    ends = [sum(account[name].values()) for name in ('rejected', 'not_chosen', 'kept')]
+    return account['candidates'] == sum(account['made'].values()) == sum(ends) and min(ends) >= 0
+
+
+def silicon(origin: str, scale: float = 1.0, seed: int = 3, repeat: int = 1) -> Atoms:
+    """A rattled crystal; one denser than any frame of the training is extrapolative."""
+    atoms = bulk('Si', a=5.43 * scale, cubic=True) * (repeat, repeat, repeat)
+    atoms.positions += np.random.default_rng(seed).normal(scale=0.1, size=atoms.positions.shape)
+    atoms.info['origin'] = origin
+    return atoms
+
+
+def overlapping(origin: str, seed: int = 3) -> Atoms:
+    atoms = silicon(origin, seed=seed)
+    atoms.positions[1] = atoms.positions[0] + 0.5
+    return atoms
+
+
+def large(origin: str, shift: float | None = 0.0, seed: int = 3) -> Atoms:
+    """A crystal of 64 atoms with an interstitial: known but for one place; without a shift, the crystal alone."""
+    atoms = bulk('Si', a=5.43, cubic=True) * (2, 2, 2)
+    atoms.positions += np.random.default_rng(seed).normal(scale=0.02, size=atoms.positions.shape)
+    if shift is not None:
+        atoms.append(Atom('Si', 5.43 * np.array([0.5 + shift, 0.5, 0.5])))
+    atoms.info['origin'] = origin
+    return atoms
+
+
+def dataset(*images: Atoms, grades: t.Sequence[float] | None = None) -> t.Any:
+    frames = Frames.from_atoms(images)
+    return AtomsDatasetData(frames if grades is None else frames.replace(grade=np.repeat(grades, frames.sizes)))
 
 
 @pytest.fixture
 def halted() -> t.Any:
-    """Two extrapolative frames, the halted one last: crystals denser than any frame of the training."""
-    rng = np.random.default_rng(3)
-    images = []
-    for origin, scale in (('extrapolative', 0.86), ('halt', 0.84)):
-        atoms = bulk('Si', a=5.43 * scale, cubic=True)
-        atoms.positions += rng.normal(scale=0.1, size=atoms.positions.shape)
-        atoms.info['origin'] = origin
-        images.append(atoms)
-    return AtomsDatasetData(Frames.from_atoms(images))
-
-
-def overlapping(origin: str, training_frames: Frames) -> t.Any:
-    atoms = training_frames.atoms(0)
-    atoms.positions[1] = atoms.positions[0] + 0.5
-    atoms.info['origin'] = origin
-    return AtomsDatasetData(Frames.from_atoms([atoms]))
+    """Two extrapolative frames, the halted one last."""
+    return dataset(silicon('extrapolative', 0.86, seed=3), silicon('halt', 0.84, seed=4))
 
 
 @pytest.fixture
@@ -59,109 +85,269 @@ def inputs(
         'potential': potential,
         'active_set': AceActiveSetData((si_potential_files / 'active_set.asi').read_bytes(), potential=potential),
         'seed': orm.Int(7),
-        'max_per_halt': orm.Int(4),
+        'max_per_halt': orm.Int(2),
+        'embed': {'code': pace_code('pace.embed', 'pace-embed')},
+        'swarm': {'code': pace_code('pace.swarm', 'pace-swarm'), 'parameters': orm.Dict(FEW)},
         'evaluate': {'code': pace_code('pace.evaluate', 'pace-evaluate')},
         'select': {'code': pace_code('pace.select', 'pace_select')},
     }
 
 
+@pytest.fixture
+def broken(aiida_code_installed: Callable[..., orm.InstalledCode]) -> Callable[[str], orm.InstalledCode]:
+    """A factory of codes that do nothing: no real engine can be made to fail to order."""
+    return lambda step: aiida_code_installed(
+        label='broken', default_calc_job_plugin=f'pace.{step}', filepath_executable='/bin/false'
+    )
+
+
 @pytest.mark.engines
-def test_candidates(inputs: dict[str, t.Any], halted: t.Any) -> None:
-    """A few of many candidates are kept, all above the threshold, each one of the pool."""
+def test_strategies(inputs: dict[str, t.Any]) -> None:
+    """All four choose from the same candidates, by their own rule; whatever is not kept is accounted for."""
+    kept, accounts, walked = {}, {}, {}
+    with enable_caching(identifier='aiida.calculations:pace.*'):
+        for strategy in STRATEGIES:
+            results, node = run_get_node(CandidatesWorkChain, **inputs, strategy=orm.Str(strategy))
+            assert node.is_finished_ok, node.exit_message
+            kept[strategy] = results['dataset'].frames
+            accounts[strategy] = results['output_parameters'].get_dict()
+            walked[strategy] = children(node)
+    made = {'extrapolative': 1, 'halt': 1, 'swarm/rattle': 3, 'swarm/modes': 1}
+    for strategy, account in accounts.items():
+        assert adds_up(account), account
+        assert account['made'] == made
+        assert account['kept'] == Counter(kept[strategy].origin.tolist())
+        assert len(kept[strategy]) == 2
+        assert account['failed'] == {}
+        assert account['embedded'] == []
+        assert 'embed' not in walked[strategy]
+        assert ('select' in walked[strategy]) == (strategy == 'd_optimal')
+    # Independently of the work chain: the grades of all candidates, from the evaluation that all have in common.
+    evaluated = walked['random']['evaluate']
+    pool, grade = evaluated.inputs.dataset.frames, evaluated.outputs.evaluation.get_array('grade')
+    highest = sorted((grade[pool.atoms_slice(index)].max() for index in range(len(pool))), reverse=True)
+    assert kept['max_grade'].max_grade().tolist() == highest[:2]
+    for strategy in ('d_optimal', 'threshold_random'):
+        assert kept[strategy].max_grade().min() > 2
+        assert accounts[strategy]['not_chosen']['below_threshold'] == sum(found <= 2 for found in highest)
+    assert set(kept['random'].max_grade().tolist()) <= set(highest)
+
+
+@pytest.mark.engines
+def test_large_frames_are_embedded_first(inputs: dict[str, t.Any]) -> None:
+    """What is too large for DFT goes on as boxes, around which the swarms are made; only their cores have grades."""
+    others = [large('extrapolative', shift) for shift in (0.06, 0.02, 0.04)]
+    walker = dataset(*others, large('halt'), grades=[3.0, 9.0, 6.0, 20.0])
+    inputs |= {'extrapolative': {'walker': walker}, 'max_per_halt': orm.Int(1)}
+    inputs['samples'] = {'walker': dataset(large('sample', None), grades=[1.0])}
+    inputs['embed']['parameters'] = orm.Dict({'max_dft_atoms': 40})
+    inputs['known'] = {'other': dataset(silicon('bulk'))}
     results, node = run_get_node(CandidatesWorkChain, **inputs)
     assert node.is_finished_ok, node.exit_message
+    account = results['output_parameters'].get_dict()
+    assert adds_up(account), account
+
+    # Of the three others only the one of highest grade, and the sample, cost an embedding.
+    step = children(node)
+    embedded = step['embed']
+    assert embedded.inputs.dataset.frames.max_grade().tolist() == [9.0, 20.0, 1.0]
+    assert account['embedded'] == embedded.outputs.output_parameters['frames']
+    assert [row['atoms_before'] for row in account['embedded']] == [65, 65, 64]
+    assert all(row['atoms_after'] <= 40 for row in account['embedded'])
+    assert set(account['made']) == {'embedded/extrapolative', 'embedded/halt', 'swarm/rattle', 'swarm/modes'}
+
+    assert step['swarm'].inputs.dataset.frames.origin.tolist() == ['embedded/halt']
     kept = results['dataset'].frames
-    assert 0 < len(kept) <= 4
+    assert len(kept) == 1
+    assert kept.sizes.max() <= 40
+    assert 0 < kept.force_weight.sum() < len(kept.numbers)
+    assert not kept.weight.any()
+    assert not kept.grade[kept.force_weight == 0].any()
     assert kept.max_grade().min() > 2
-    assert results['output_parameters']['candidates'] == 22
-    assert set(kept.origin) <= {'extrapolative', 'halt', 'swarm/rattle'}
-    labels = node.base.links.get_outgoing().all_link_labels()
-    assert {'evaluate', 'select'} <= set(labels)
+    # The place of the halt keeps its grade in the box.
+    halt = account['embedded'][1]
+    assert halt['grade_before'] > 10
+    assert halt['grade_after'] == pytest.approx(halt['grade_before'], rel=1e-6)
 
 
 @pytest.mark.engines
-def test_candidates_without_need_to_select(inputs: dict[str, t.Any]) -> None:
-    """When the pool is no larger than what may be kept, all of it is kept, `pace_select` does not run."""
-    inputs |= {'swarm': orm.Dict({'count': 1}), 'max_per_halt': orm.Int(5)}
+def test_fallback_on_the_last_acceptable_sample(inputs: dict[str, t.Any]) -> None:
+    """When all frames of a halt are unfit for DFT, the last one before it is the candidate: no deadlock."""
+    inputs['extrapolative'] = {'walker': dataset(overlapping('extrapolative', 5), overlapping('halt', 6))}
+    samples = [silicon('sample', seed=seed) for seed in (1, 2, 3)]
+    inputs['samples'] = {'walker': dataset(*samples, overlapping('sample', 7))}
+    inputs['known'] = {'cycle': dataset(samples[2])}
     results, node = run_get_node(CandidatesWorkChain, **inputs)
     assert node.is_finished_ok, node.exit_message
-    assert 0 < results['dataset'].count <= 3
-    assert 'select' not in node.base.links.get_outgoing().all_link_labels()
+    kept, account = results['dataset'].frames, results['output_parameters'].get_dict()
+    np.testing.assert_array_equal(kept.positions, samples[1].positions)
+    assert adds_up(account), account
+    assert account['made'] == {'extrapolative': 1, 'halt': 1, 'sample': 1}
+    assert account['rejected'] == {'short_distance': 2}
+    assert 'no candidate could be made' in account['failed']['swarming']
+
+
+@pytest.mark.engines
+def test_goes_on_without_swarm_and_boxes(
+    inputs: dict[str, t.Any], broken: Callable[[str], orm.InstalledCode], halted: t.Any
+) -> None:
+    """With the frames of the walkers alone, and the reason in the account."""
+    inputs['swarm']['code'] = inputs['embed']['code'] = broken('swarm')
+    inputs['extrapolative'] = {'large': dataset(large('extrapolative'), large('halt', 0.01)), 'small': halted}
+    inputs['embed']['parameters'] = orm.Dict({'max_dft_atoms': 40})
+    results, node = run_get_node(CandidatesWorkChain, **inputs)
+    assert node.is_finished_ok, node.exit_message
+    account = results['output_parameters'].get_dict()
+    assert adds_up(account), account
+    assert account['made'] == {'extrapolative': 2, 'halt': 2}
+    assert account['rejected'] == {'not_embedded': 2}
+    assert set(account['kept']) == {'extrapolative', 'halt'}
+    assert set(account['failed']) == {'embedding', 'swarming'}
+    assert all('last words' in cause for cause in account['failed'].values())
 
 
 @pytest.mark.engines
 @pytest.mark.parametrize(
     ('step', 'error'), [('evaluate', 'ERROR_EVALUATION_FAILED'), ('select', 'ERROR_SELECTION_FAILED')]
 )
-def test_candidates_name_the_step_that_failed(
-    inputs: dict[str, t.Any], aiida_code_installed: Callable[..., orm.InstalledCode], step: str, error: str
+def test_names_the_step_that_failed(
+    inputs: dict[str, t.Any], broken: Callable[[str], orm.InstalledCode], step: str, error: str
 ) -> None:
-    """With an executable that does nothing: no real engine can be made to fail to order."""
-    inputs[step]['code'] = aiida_code_installed(
-        label='broken', default_calc_job_plugin=f'pace.{step}', filepath_executable='/bin/false'
-    )
+    inputs[step]['code'] = broken(step)
+    inputs['max_per_halt'] = orm.Int(1)
+    inputs['swarm']['parameters'] = orm.Dict({'count': 0})
     _, node = run_get_node(CandidatesWorkChain, **inputs)
     assert node.exit_status == CandidatesWorkChain.exit_codes[error].status
     assert 'last words' in node.exit_message
 
 
-def test_candidates_pool_empty(inputs: dict[str, t.Any], training_frames: Frames) -> None:
-    inputs['extrapolative'] = {'walker': overlapping('halt', training_frames)}
-    inputs['swarm'] = orm.Dict({'count': 0})
+@pytest.mark.engines
+def test_embedding_failed(inputs: dict[str, t.Any], broken: Callable[[str], orm.InstalledCode]) -> None:
+    """With nothing but large frames there is nothing to go on with."""
+    inputs['embed'] = {'code': broken('embed'), 'parameters': orm.Dict({'max_dft_atoms': 40})}
+    inputs['extrapolative'] = {'walker': dataset(large('halt'))}
     _, node = run_get_node(CandidatesWorkChain, **inputs)
+    assert node.exit_status == CandidatesWorkChain.exit_codes.ERROR_EMBEDDING_FAILED.status
+    assert '`embed.parameters.max_dft_atoms` = 40 atoms' in node.exit_message
+    assert 'last words' in node.exit_message
+
+
+@pytest.mark.engines
+def test_pool_empty(inputs: dict[str, t.Any]) -> None:
+    inputs['extrapolative'] = {'walker': dataset(overlapping('extrapolative'))}
+    results, node = run_get_node(CandidatesWorkChain, **inputs)
     assert node.exit_status == CandidatesWorkChain.exit_codes.ERROR_POOL_EMPTY.status
     assert '1 x short_distance' in node.exit_message
+    assert results['output_parameters']['made'] == {'extrapolative': 1}
 
 
-def test_candidates_refuse_active_set_of_another_potential(inputs: dict[str, t.Any], si_potential_files: Path) -> None:
-    inputs['potential'] = AcePotentialData((si_potential_files / 'potential.yaml').read_bytes() + b'# another\n')
-    with pytest.raises(ValueError, match='`active_set` belongs to another potential'):
-        run_get_node(CandidatesWorkChain, **inputs)
+class TestRefuses:
+    @staticmethod
+    def error(inputs: dict[str, t.Any]) -> str:
+        ports = CandidatesWorkChain.spec().inputs
+        fresh = {name: dict(value) if isinstance(value, t.Mapping) else value for name, value in inputs.items()}
+        return str(ports.validate(ports.pre_process(fresh)) or '')
 
+    @pytest.fixture
+    def inputs(self, aiida_code_installed: Callable[..., orm.InstalledCode]) -> dict[str, t.Any]:
+        """Complete inputs, of which nothing can run."""
+        potential, code = recorded_potential(), aiida_code_installed(label='true', filepath_executable='/bin/true')
+        return {
+            'extrapolative': {'walker': dataset(silicon('halt'))},
+            'potential': potential,
+            'active_set': recorded_active_set(potential),
+            'seed': orm.Int(7),
+            **{step: {'code': code} for step in ('embed', 'swarm', 'evaluate', 'select')},
+        }
 
-def test_pool_falls_back_on_the_last_acceptable_sample(training_frames: Frames) -> None:
-    """When the guards reject all frames of a halt, the last frame before it is the candidate: no deadlock."""
-    results = make_candidate_pool(
-        orm.Dict({'count': 0}),
-        orm.Int(1),
-        extrapolative__walker=overlapping('halt', training_frames),
-        samples__walker=AtomsDatasetData(training_frames.take([1, 2])),
+    def test_complete_inputs(self, inputs: dict[str, t.Any]) -> None:
+        assert self.error(inputs) == ''
+        del inputs['embed']
+        assert self.error(inputs) == ''
+
+    @pytest.mark.parametrize(
+        ('name', 'value', 'message'),
+        [
+            ('strategy', orm.Str, '`strategy` is `best`: give one of d_optimal, random, threshold_random, max_grade'),
+            ('grade_threshold', lambda _: orm.Float(-1.0), '`grade_threshold` is -1.0: give a number from 0 up'),
+            ('grade_threshold', lambda _: orm.Float('nan'), '`grade_threshold` is nan: give a number from 0 up'),
+            ('max_per_halt', lambda _: orm.Int(0), '`max_per_halt` is 0: give at least 1'),
+            ('seed', lambda _: orm.Int(-1), '`seed` is -1: give a number from 0'),
+            ('guards', lambda _: orm.Dict({'closets': 0.7}), 'unknown setting `closets`; GuardConfig knows: closest'),
+            ('guards', lambda _: orm.Dict({'energy_window': 0}), '`energy_window`: Input should be greater than 0'),
+        ],
     )
-    np.testing.assert_array_equal(results['pool'].frames.positions, training_frames.take([2]).positions)
-    assert results['output_parameters'].get_dict() == {'candidates': 2, 'rejected': {'short_distance': 1}}
+    def test_bad_setting(self, inputs: dict[str, t.Any], name: str, value: t.Any, message: str) -> None:
+        assert message in self.error(inputs | {name: value('best')})
+
+    def test_active_set_of_another_potential(self, inputs: dict[str, t.Any]) -> None:
+        inputs['potential'] = AcePotentialData(inputs['potential'].get_yaml() + b'# another\n')
+        assert '`active_set` was made for another potential: give the one' in self.error(inputs)
+
+    def test_elements_that_the_potential_does_not_know(self, inputs: dict[str, t.Any]) -> None:
+        inputs['extrapolative'] = {'alloy': dataset(bulk('AlSi', 'zincblende', a=5.5))}
+        assert '`extrapolative.alloy` holds Al, `potential` is for Si' in self.error(inputs)
+
+    def test_large_frames_without_a_code_to_embed_them(self, inputs: dict[str, t.Any]) -> None:
+        inputs['extrapolative'] = {'walker': dataset(large('halt'))}
+        inputs['embed'] = {'parameters': orm.Dict({'max_dft_atoms': 40})}
+        assert '`extrapolative.walker` holds frames of 65 atoms, more than `embed.parameters' in self.error(inputs)
+        inputs['embed'] = {'parameters': orm.Dict({'max_dft_atoms': 65})}
+        assert self.error(inputs) == ''
 
 
-def test_pool_is_reproducible_and_keeps_no_duplicates(halted: t.Any) -> None:
-    def make(seed: int) -> Frames:
-        walkers = {'extrapolative__a': halted, 'extrapolative__b': halted}
-        return make_candidate_pool(orm.Dict({'count': 3}), orm.Int(seed), **walkers)['pool'].frames
-
-    first, again, other = make(1), make(1), make(2)
-    np.testing.assert_array_equal(first.positions, again.positions)
-    assert not np.array_equal(first.positions, other.positions)
-    assert len(first) == 2 + 3 + 3
+def gather(max_dft_atoms: int, max_per_halt: int, **frames: t.Any) -> dict[str, t.Any]:
+    return gather_frames(orm.Dict(), orm.Int(max_dft_atoms), orm.Int(max_per_halt), **frames)
 
 
-def test_take_above_grade(training_frames: Frames) -> None:
-    dataset = AtomsDatasetData(training_frames.take([0, 1, 2]))
-    grade = np.ones(dataset.atoms_count)
-    grade[dataset.frames.offsets[1]] = 5.0
-    evaluation = orm.ArrayData({'grade': grade})
-    chosen = take_above_grade(dataset, evaluation, orm.Float(2.0))
-    np.testing.assert_array_equal(chosen.frames.max_grade(), [5.0])
-    # Above everything there is: the highest one is still taken.
-    assert take_above_grade(dataset, evaluation, orm.Float(9.0)).count == 1
+def test_gather_takes_all_small_frames_and_the_large_ones_of_highest_grade() -> None:
+    many = dataset(
+        *[silicon('extrapolative', seed=seed, repeat=2) for seed in range(4)],
+        silicon('halt', seed=9, repeat=2),
+        grades=[5.0, 8.0, 6.0, 7.0, 4.0],
+    )
+    few = dataset(silicon('extrapolative', seed=1), silicon('halt', seed=2), grades=[3.0, 4.0])
+    before = dataset(*[silicon('sample', seed=seed, repeat=2) for seed in (20, 21)], grades=[1.0, 1.0])
+    gathered = gather(40, 2, extrapolative__big=many, samples__big=before, extrapolative__tiny=few)
+    assert gathered['small'].frames.max_grade().tolist() == [3.0, 4.0]
+    assert gathered['large'].frames.max_grade().tolist() == [8.0, 7.0, 4.0, 1.0]
+    np.testing.assert_array_equal(gathered['large'].frames.take([3]).positions, before.frames.take([1]).positions)
+    assert gathered['walkers'].get_dict() == {'small': ['tiny'] * 2, 'large': ['big'] * 4}
+    assert take_halts(small=gathered['small'], embedded=gathered['large']).frames.max_grade().tolist() == [4.0, 4.0]
 
 
-def test_take_highest_grades(training_frames: Frames) -> None:
-    frames = training_frames.take([0, 1, 2])
-    grade = np.ones(len(frames.numbers))
-    grade[frames.offsets[:-1]] = [3.0, 9.0, 5.0]
-    chosen = take_highest_grades(AtomsDatasetData(frames.replace(grade=grade)), orm.Int(2)).frames
-    np.testing.assert_array_equal(chosen.max_grade(), [9.0, 5.0])
+def test_gather_counts_a_frame_of_two_walkers_once(halted: t.Any) -> None:
+    gathered = gather(40, 2, extrapolative__a=halted, extrapolative__b=halted, samples__b=halted)
+    assert gathered['walkers'].get_dict() == {'small': ['a', 'a'], 'large': []}
+    assert 'large' not in gathered
 
 
-def test_pool_holds_nothing_that_is_labelled_already(halted: t.Any) -> None:
-    results = make_candidate_pool(orm.Dict({'count': 0}), orm.Int(1), extrapolative__a=halted, known__initial=halted)
+def test_guards_know_whose_candidates_are_whose(halted: t.Any) -> None:
+    """The swarm around the only frame of a walker is rejected: its own sample stands in, not that of the other."""
+    small = dataset(
+        *[silicon('halt', seed=1), overlapping('halt', seed=2), silicon('sample', seed=3), silicon('sample', seed=4)]
+    )
+    swarm = dataset(overlapping('swarm/rattle', seed=5), silicon('swarm/rattle', seed=6))
+    results = guard_candidates(
+        orm.Dict(),
+        orm.Dict({'small': ['a', 'b', 'a', 'b'], 'large': []}),
+        swarming=orm.Dict({'parents': [1, 0]}),
+        small=small,
+        swarm=swarm,
+        known__other=halted,
+    )
+    assert results['walkers'].get_list() == ['a', 'b', 'a']
+    np.testing.assert_array_equal(results['pool'].frames.take([1]).positions, silicon('', seed=4).positions)
+    assert results['account'].get_dict() == {
+        'candidates': 5,
+        'made': {'halt': 2, 'sample': 1, 'swarm/rattle': 2},
+        'rejected': {'short_distance': 2},
+    }
+
+
+def test_guards_keep_nothing_that_is_labelled_already(halted: t.Any) -> None:
+    walkers = orm.Dict({'small': ['a', 'a'], 'large': []})
+    results = guard_candidates(orm.Dict(), walkers, small=halted, known__initial=halted)
     assert 'pool' not in results
-    assert results['output_parameters'].get_dict() == {'candidates': 2, 'rejected': {'known': 2}}
+    assert results['account']['rejected'] == {'known': 2}
+    assert check_frames(halted.frames).mask.all()

@@ -9,29 +9,84 @@ from aiida import orm
 from aiida.engine import ExitCode, ToContext, if_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
+from aiida_pace.calculations.base import foreign_elements, other_active_set
+from aiida_pace.calculations.embed import PaceEmbedCalculation
 from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
-from aiida_pace.calculations.functions.candidates import make_candidate_pool, take_above_grade, take_highest_grades
+from aiida_pace.calculations.functions.candidates import (
+    HALT,
+    choose_candidates,
+    gather_frames,
+    guard_candidates,
+    kinds_of,
+    sum_up,
+    take_halts,
+    take_highest_grades,
+)
 from aiida_pace.calculations.select import PaceSelectCalculation
-from aiida_pace.config import SwarmConfig
+from aiida_pace.calculations.swarm import PaceSwarmCalculation
+from aiida_pace.config import EmbeddingConfig, GuardConfig
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
+from aiida_pace.structures.strategies import STRATEGIES
 from aiida_pace.workflows.lane import ResumableWorkChain, cause_of
-from aiida_pace.workflows.validators import validate_config, validate_positive
+from aiida_pace.workflows.validators import validate_config, validate_positive, validate_seed
 
 __all__ = ('CandidatesWorkChain',)
 
-#: Inputs that the work chain itself passes on to both calculations.
+#: Inputs that the work chain itself passes on to the calculations.
 SHARED = ('dataset', 'potential', 'active_set')
 
 
 class CandidatesWorkChain(ResumableWorkChain):
-    """Make a swarm around every halted frame, keep what is extrapolative, choose the most informative by MaxVol."""
+    """Embed what is too large for DFT, make swarms around the halts, guard, evaluate, and choose what teaches most."""
 
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
         """Define the process specification."""
         super().define(spec)
+        cls.define_inputs(spec)
+        spec.outline(
+            cls.gather,
+            if_(cls.has_large_frames)(cls.embed, cls.inspect_embedding),
+            if_(cls.has_halts)(cls.swarm, cls.inspect_swarm),
+            cls.guard,
+            cls.inspect_guards,
+            cls.evaluate,
+            cls.inspect_evaluation,
+            if_(cls.should_select)(cls.select, cls.inspect_selection),
+            cls.results,
+        )
+        spec.output('dataset', valid_type=AtomsDatasetData, required=False, help='The candidates to label.')
+        spec.output(
+            'output_parameters',
+            valid_type=orm.Dict,
+            required=False,
+            help='Number of `candidates`: `made` by origin = `rejected` by cause + `not_chosen` by reason + `kept` by '
+            'origin. `embedded`: sizes and grades of each large frame. `failed`: by step, why it was gone without.',
+        )
+        spec.exit_code(
+            410,
+            'ERROR_POOL_EMPTY',
+            message='every candidate was rejected ({causes}), and no frame before the halts was acceptable: lower the '
+            'temperature, shorten the time step, or add short distances to the initial set.',
+        )
+        spec.exit_code(
+            411, 'ERROR_EVALUATION_FAILED', message='the grades of the candidates could not be computed: {cause}'
+        )
+        spec.exit_code(
+            412, 'ERROR_SELECTION_FAILED', message='`pace_select` could not choose among the candidates: {cause}'
+        )
+        spec.exit_code(
+            413,
+            'ERROR_EMBEDDING_FAILED',
+            message='all frames have more than `embed.parameters.max_dft_atoms` = {atoms} atoms, and none could be '
+            'embedded: {cause}',
+        )
+
+    @classmethod
+    def define_inputs(cls, spec: WorkChainSpec) -> None:
+        """Declare the inputs."""
         spec.input_namespace(
             'extrapolative',
             valid_type=AtomsDatasetData,
@@ -50,63 +105,82 @@ class CandidatesWorkChain(ResumableWorkChain):
             valid_type=AtomsDatasetData,
             dynamic=True,
             required=False,
-            help='Frames that are labelled already: no candidate is one of them.',
+            help='Frames that are labelled already: no candidate is like one of them.',
         )
         spec.input('potential', valid_type=AcePotentialData, help='The potential that ran into the halts.')
         spec.input('active_set', valid_type=AceActiveSetData, help='Its active set.')
+        spec.input('seed', valid_type=orm.Int, validator=validate_seed, help='Random seed of swarms and strategies.')
         spec.input(
-            'swarm',
+            'guards',
             valid_type=orm.Dict,
             default=orm.Dict,
-            validator=validate_config(SwarmConfig),
-            help='Settings of `SwarmConfig`: the candidates made around each halted frame.',
+            validator=validate_config(GuardConfig),
+            help='Settings of `GuardConfig`: which candidates are fit for DFT, and new.',
         )
-        spec.input('seed', valid_type=orm.Int, help='Random seed of the swarms.')
+        spec.input(
+            'strategy',
+            valid_type=orm.Str,
+            default=lambda: orm.Str('d_optimal'),
+            validator=cls.validate_strategy,
+            help='What is kept: by `d_optimal` the most informative candidates above the threshold, by MaxVol; by '
+            '`max_grade` those of highest grade; by `threshold_random` any above the threshold; by `random` any.',
+        )
         spec.input(
             'grade_threshold',
             valid_type=orm.Float,
             default=lambda: orm.Float(2.0),
-            help='Candidates below this extrapolation grade teach little and are left out.',
+            validator=cls.validate_threshold,
+            help='Candidates below this extrapolation grade teach little; `random` and `max_grade` do not use it.',
         )
         spec.input(
             'max_per_halt',
             valid_type=orm.Int,
             default=lambda: orm.Int(5),
             validator=validate_positive,
-            help='Number of candidates kept per halted walker.',
+            help='Number of candidates kept per halt, on average over the halts.',
         )
+        spec.expose_inputs(
+            PaceEmbedCalculation,
+            namespace='embed',
+            exclude=SHARED,
+            namespace_options={
+                'help': 'Boxes around what is too large for DFT; `code` is needed only for such frames.'
+            },
+        )
+        t.cast(t.Any, spec.inputs['embed'])['code'].required = False
+        spec.expose_inputs(PaceSwarmCalculation, namespace='swarm', exclude=(*SHARED, 'seed'))
         spec.expose_inputs(PaceEvaluateCalculation, namespace='evaluate', exclude=SHARED)
         spec.expose_inputs(PaceSelectCalculation, namespace='select', exclude=(*SHARED, 'max_frames'))
         spec.inputs.validator = cls.validate_inputs
-        spec.outline(
-            cls.make_pool,
-            cls.inspect_pool,
-            cls.evaluate,
-            cls.inspect_evaluation,
-            if_(cls.should_select)(cls.select, cls.inspect_selection),
-            cls.results,
-        )
-        spec.output('dataset', valid_type=AtomsDatasetData, required=False, help='The candidates to label.')
-        spec.output('output_parameters', valid_type=orm.Dict, help='Candidates made, and rejected by cause.')
-        spec.exit_code(
-            410,
-            'ERROR_POOL_EMPTY',
-            message='every candidate was rejected ({causes}), and no frame before the halts was acceptable: lower the '
-            'temperature, shorten the time step, or add short distances to the initial set.',
-        )
-        spec.exit_code(
-            411, 'ERROR_EVALUATION_FAILED', message='the grades of the candidates could not be computed: {cause}'
-        )
-        spec.exit_code(
-            412, 'ERROR_SELECTION_FAILED', message='`pace_select` could not choose among the candidates: {cause}'
-        )
+
+    @classmethod
+    def validate_strategy(cls, node: orm.Str, _: t.Any) -> str | None:
+        """Refuse an unknown strategy."""
+        if node.value not in STRATEGIES:
+            return f'`strategy` is `{node.value}`: give one of {", ".join(STRATEGIES)}.'
+        return None
+
+    @classmethod
+    def validate_threshold(cls, node: orm.Float, _: t.Any) -> str | None:
+        """Refuse a threshold that is no grade."""
+        if not 0 <= node.value < np.inf:
+            return f'`grade_threshold` is {node.value}: give a number from 0 up.'
+        return None
 
     @classmethod
     def validate_inputs(cls, value: t.Any, _: t.Any) -> str | None:
-        """Refuse an active set of another potential."""
-        if 'active_set' in value and 'potential' in value and not value['active_set'].matches(value['potential']):
-            return '`active_set` belongs to another potential: build it anew with `pace.active_set` for `potential`.'
-        return None
+        """Refuse inputs that do not fit each other."""
+        potential, limit = value.get('potential'), _max_dft_atoms(value)
+        for name, dataset in value.get('extrapolative', {}).items():
+            port = f'extrapolative.{name}'
+            if error := foreign_elements(port, dataset.elements, potential, 'give the potential that the walker had'):
+                return error
+            if 'code' not in value['embed'] and (largest := int(dataset.frames.sizes.max())) > limit:
+                return (
+                    f'`{port}` holds frames of {largest} atoms, more than `embed.parameters.max_dft_atoms` = {limit}: '
+                    'give `embed.code`, or raise that number.'
+                )
+        return other_active_set(value.get('active_set'), potential)
 
     @property
     def max_frames(self) -> int:
@@ -114,46 +188,94 @@ class CandidatesWorkChain(ResumableWorkChain):
         halts = sum(int(np.sum(node.frames.origin == 'halt')) for node in self.inputs.extrapolative.values())
         return int(self.inputs.max_per_halt.value) * max(1, halts)
 
-    def make_pool(self) -> None:
-        """Make the swarms and let the guards judge them."""
+    def gather(self) -> None:
+        """Sort out the frames that are worth considering."""
         frames = {
             f'{kind}__{name}': node
-            for kind in ('extrapolative', 'samples', 'known')
+            for kind in ('extrapolative', 'samples')
             for name, node in self.inputs.get(kind, {}).items()
         }
-        results = make_candidate_pool(self.inputs.swarm, self.inputs.seed, **frames)
-        self.out('output_parameters', results['output_parameters'])
-        self.ctx.pool = results.get('pool')
+        limit = orm.Int(_max_dft_atoms(self.inputs))
+        gathered = gather_frames(self.inputs.guards, limit, self.inputs.max_per_halt, **frames)
+        self.ctx.walkers = gathered['walkers']
+        self.ctx.parts = {name: gathered[name] for name in ('small', 'large') if name in gathered}
+        self.ctx.details, self.ctx.failed = {}, {}
 
-    def inspect_pool(self) -> ExitCode | None:
+    def has_large_frames(self) -> bool:
+        """Return whether something is too large for DFT."""
+        return 'large' in self.ctx.parts
+
+    def embed(self) -> ToContext:
+        """Put boxes around the worst surroundings of the large frames."""
+        inputs = self._inputs(PaceEmbedCalculation, 'embed', self.ctx.parts['large'])
+        return ToContext(embedding=self.submit_once(PaceEmbedCalculation, 'embed', inputs))
+
+    def inspect_embedding(self) -> ExitCode | None:
+        """Take the boxes; go on without them as long as there is something else."""
+        self._take('embedding', 'embedded')
+        if 'embedded' not in self.ctx.parts and 'small' not in self.ctx.parts:
+            return self.exit_codes.ERROR_EMBEDDING_FAILED.format(
+                atoms=_max_dft_atoms(self.inputs), cause=cause_of(self.ctx.embedding)
+            )
+        return None
+
+    def has_halts(self) -> bool:
+        """Return whether there is something to make a swarm around."""
+        return bool(self._halting())
+
+    def swarm(self) -> ToContext:
+        """Make swarms around the halting frames."""
+        inputs = self._inputs(PaceSwarmCalculation, 'swarm', take_halts(**self._halting()))
+        return ToContext(swarming=self.submit_once(PaceSwarmCalculation, 'swarm', {**inputs, 'seed': self.inputs.seed}))
+
+    def inspect_swarm(self) -> None:
+        """Take the swarms; go on with the frames of the walkers alone when there are none."""
+        self._take('swarming', 'swarm')
+
+    def guard(self) -> None:
+        """Let the guards judge all candidates."""
+        known = {f'known__{name}': node for name, node in self.inputs.get('known', {}).items()}
+        guarded = guard_candidates(self.inputs.guards, self.ctx.walkers, **self.ctx.details, **self.ctx.parts, **known)
+        self.ctx.guarded, self.ctx.walkers = guarded['account'], guarded['walkers']
+        self.ctx.pool = guarded.get('pool')
+
+    def inspect_guards(self) -> ExitCode | None:
         """Stop when the guards left nothing."""
-        account = self.outputs['output_parameters']
+        account = self.ctx.guarded
         causes = ', '.join(f'{count} x {cause}' for cause, count in account['rejected'].items())
         self.report(f'{account["candidates"]} candidates; rejected: {causes or "none"}')
         if self.ctx.pool is None:
+            self.out('output_parameters', account)
             return self.exit_codes.ERROR_POOL_EMPTY.format(causes=causes)
         return None
 
     def evaluate(self) -> ToContext:
-        """Compute the extrapolation grade of every candidate."""
-        return ToContext(evaluation=self.submit_once(PaceEvaluateCalculation, 'evaluate', self._inputs('evaluate')))
+        """Compute energy and extrapolation grade of every candidate."""
+        inputs = self._inputs(PaceEvaluateCalculation, 'evaluate', self.ctx.pool)
+        return ToContext(evaluation=self.submit_once(PaceEvaluateCalculation, 'evaluate', inputs))
 
     def inspect_evaluation(self) -> ExitCode | None:
-        """Keep the candidates above the threshold."""
+        """Leave out what lies outside the energy window, and choose by the strategy."""
         if not self.ctx.evaluation.is_finished_ok:
             return self.exit_codes.ERROR_EVALUATION_FAILED.format(cause=cause_of(self.ctx.evaluation))
-        self.ctx.pool = take_above_grade(
-            self.ctx.pool, self.ctx.evaluation.outputs.evaluation, self.inputs.grade_threshold
+        chosen = choose_candidates(
+            pool=self.ctx.pool,
+            walkers=self.ctx.walkers,
+            evaluation=self.ctx.evaluation.outputs.evaluation,
+            max_frames=orm.Int(self.max_frames),
+            **{name: self.inputs[name] for name in ('potential', 'guards', 'strategy', 'grade_threshold', 'seed')},
         )
+        self.ctx.pool, self.ctx.chosen = chosen['chosen'], chosen['account']
         return None
 
     def should_select(self) -> bool:
-        """Return whether there are more candidates than may be kept."""
+        """Return whether MaxVol has to choose, since there are more candidates than may be kept."""
         return bool(self.ctx.pool.count > self.max_frames)
 
     def select(self) -> ToContext:
         """Choose by D-optimality against the current active set."""
-        inputs = {**self._inputs('select'), 'max_frames': orm.Int(self.max_frames)}
+        inputs = self._inputs(PaceSelectCalculation, 'select', self.ctx.pool)
+        inputs['max_frames'] = orm.Int(self.max_frames)
         return ToContext(selection=self.submit_once(PaceSelectCalculation, 'select', inputs))
 
     def inspect_selection(self) -> ExitCode | None:
@@ -168,11 +290,36 @@ class CandidatesWorkChain(ResumableWorkChain):
         return None
 
     def results(self) -> None:
-        """Attach the candidates."""
+        """Attach the candidates, and what became of all others."""
+        boxes = {'boxes': self.ctx.details['embedding']} if 'embedding' in self.ctx.details else {}
+        account = sum_up(self.ctx.guarded, self.ctx.chosen, self.ctx.pool, orm.Dict(self.ctx.failed), **boxes)
         self.out('dataset', self.ctx.pool)
+        self.out('output_parameters', account)
         self.report(f'{self.ctx.pool.count} candidates kept')
 
-    def _inputs(self, namespace: str) -> dict[str, t.Any]:
-        """Return the inputs of the calculation exposed in ``namespace``, for the current pool."""
+    def _inputs(self, process: t.Any, namespace: str, dataset: AtomsDatasetData) -> dict[str, t.Any]:
+        """Return the inputs of ``process``, exposed in ``namespace``, for a data set."""
         potential, active_set = self.inputs.potential, self.inputs.active_set
-        return {**self.inputs[namespace], 'dataset': self.ctx.pool, 'potential': potential, 'active_set': active_set}
+        inputs = self.exposed_inputs(process, namespace)
+        return {**inputs, 'dataset': dataset, 'potential': potential, 'active_set': active_set}
+
+    def _halting(self) -> dict[str, AtomsDatasetData]:
+        """Return the parts, of those fit for DFT, that hold halting frames."""
+        parts = {name: self.ctx.parts[name] for name in ('embedded', 'small') if name in self.ctx.parts}
+        return {name: part for name, part in parts.items() if HALT in kinds_of(part.frames)}
+
+    def _take(self, step: str, part: str) -> None:
+        """Take the frames of a finished ``step`` as a ``part`` of the pool, or note why there are none."""
+        process = self.ctx[step]
+        if 'dataset' in process.outputs:
+            self.ctx.parts[part] = process.outputs.dataset
+        if 'output_parameters' in process.outputs:
+            self.ctx.details[step] = process.outputs.output_parameters
+        if not process.is_finished_ok:
+            self.ctx.failed[step] = cause_of(process)
+            self.report(f'{step} failed, going on without: {cause_of(process)}')
+
+
+def _max_dft_atoms(inputs: t.Any) -> int:
+    """Return the largest number of atoms of a frame that goes to DFT whole."""
+    return EmbeddingConfig.model_validate(inputs['embed']['parameters'].get_dict()).max_dft_atoms

@@ -12,6 +12,8 @@ CODES = {
         'pace_yaml2yace': 'pace_yaml2yace',
         'pace_activeset': 'pace_activeset',
         'pace_select': 'pace_select',
+        'pace_embed': 'pace_embed',
+        'pace_swarm': 'pace_swarm',
         'pace_evaluate': 'pace_evaluate',
         'lammps': 'lammps',
     }.items()

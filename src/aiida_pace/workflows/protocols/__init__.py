@@ -24,6 +24,8 @@ CODES = {
     'pace_yaml2yace': 'train.fit.yace_code',
     'pace_activeset': 'train.active_set.code',
     'lammps': 'explore.lammps.code',
+    'pace_embed': 'select.embed.code',
+    'pace_swarm': 'select.swarm.code',
     'pace_evaluate': 'select.evaluate.code',
     'pace_select': 'select.select.code',
 }
