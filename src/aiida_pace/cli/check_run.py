@@ -9,7 +9,7 @@ from collections.abc import Iterator, Mapping, Sequence
 
 import click
 from aiida import orm
-from aiida.common.exceptions import MultipleObjectsError, NotExistent
+from aiida.common.exceptions import AiidaException, MultipleObjectsError, NotExistent
 from aiida.common.log import override_log_level
 from aiida.engine.runners import Runner
 from aiida.manage import get_manager
@@ -117,7 +117,10 @@ def run_check(console: Console, inputs: Mapping[str, t.Any]) -> tuple[orm.WorkCh
     runner = get_manager().create_runner(communicator=None, poll_interval=INTERVAL)
     # What the engine reports of its work is kept on the nodes; here the table tells it.
     with override_log_level('CRITICAL'):
-        process = runner.instantiate_process(CheckWorkChain, **inputs)
+        try:
+            process = runner.instantiate_process(CheckWorkChain, **inputs)
+        except (AiidaException, TypeError, ValueError) as exception:
+            raise click.ClickException(f'the check cannot start: {exception}; see `--options`.') from exception
         node = t.cast(orm.WorkChainNode, process.node)
         with _progress(console, runner, node, start):
             runner.run_get_node(process)

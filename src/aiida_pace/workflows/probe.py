@@ -34,9 +34,9 @@ def probe_computer(computer: orm.Computer, codes: Mapping[str, orm.AbstractCode]
     except Exception as exception:  # transports of other plugins raise what they like
         remedy = f'Try `verdi computer test {label}`, and correct `verdi computer configure`.'
         unreached = f'the computer `{label}` cannot be reached'
-        return [Check(f'computer {label}', 'failed', f'{unreached}: {exception}', remedy=remedy)], dict.fromkeys(
-            codes, unreached
-        )
+        return [
+            Check(f'computer {label}', 'failed', f'{unreached}: {_one_line(exception)}', remedy=remedy)
+        ], dict.fromkeys(codes, unreached)
     if checks[1].status == 'failed':
         faults = dict.fromkeys(codes, f'the scheduler of `{label}` does not answer') | faults
     return checks, faults
@@ -52,7 +52,9 @@ def _check_scheduler(computer: orm.Computer, transport: Transport) -> Check:
         jobs = scheduler.get_jobs(user=user, as_dict=True)
     except Exception as exception:  # schedulers of other plugins raise what they like
         remedy = f'Try `verdi computer test {computer.label}`; is `{computer.scheduler_type}` its scheduler?'
-        return Check(name, 'failed', f'`{computer.scheduler_type}` does not answer: {exception}', remedy=remedy)
+        return Check(
+            name, 'failed', f'`{computer.scheduler_type}` does not answer: {_one_line(exception)}', remedy=remedy
+        )
     return Check(name, 'ok', f'`{computer.scheduler_type}` answers, jobs of yours: {len(jobs)}')
 
 
@@ -63,7 +65,9 @@ def _check_disk(computer: orm.Computer, transport: Transport) -> Check:
         transport.makedirs(workdir, ignore_existing=True)
     except OSError as exception:
         remedy = f'Correct the work directory: `verdi computer show {computer.label}`.'
-        return Check(f'disk {computer.label}', 'failed', f'`{workdir}` cannot be made: {exception}', remedy=remedy)
+        return Check(
+            f'disk {computer.label}', 'failed', f'`{workdir}` cannot be made: {_one_line(exception)}', remedy=remedy
+        )
     _, output, _ = transport.exec_command_wait(f'df -Pk {escape_for_bash(workdir)}')
     return judge_disk(computer.label, workdir, free_bytes(output))
 
@@ -101,3 +105,8 @@ def _missing(code: orm.AbstractCode, transport: Transport) -> str | None:
     if not path.is_absolute() or transport.isfile(str(path)):
         return None
     return f'code `{code.full_label}` has no executable `{path}` on `{code.computer.label}`'
+
+
+def _one_line(exception: Exception) -> str:
+    """Return what an exception says without line breaks."""
+    return ' '.join(str(exception).split()) or type(exception).__name__
