@@ -17,8 +17,10 @@ from aiida_pace.structures.initial import (
     allocate,
     atoms_per_element,
     bond_sources,
-    extend_to_atoms,
+    choose_from_pool,
     generate_initial_set,
+    generate_pool,
+    recipe_counts,
 )
 from aiida_pace.structures.recipes import RECIPES
 
@@ -316,16 +318,6 @@ def test_every_recipe_has_a_share_by_default() -> None:
     assert list(InitialSetConfig().shares) == list(RECIPES)
 
 
-def test_extension_reaches_the_number_of_atoms_with_small_cells() -> None:
-    frames = generate_initial_set(['Al', 'Si'], 10, seed=1)
-    more = extend_to_atoms(frames, ['Al', 'Si'], 150, seed=2)
-    counts = atoms_per_element(more)
-    assert all(150 <= counts[symbol] < 150 + 16 for symbol in ('Al', 'Si'))
-    assert np.array_equal(more.take(range(10)).positions, frames.positions)
-    assert duplicate_indices(more) == []
-    assert extend_to_atoms(more, ['Al', 'Si'], 100, seed=2) is more
-
-
 def test_isolated_atoms_do_not_count_as_environments() -> None:
     frames = generate_initial_set(['Al', 'Si'], 2, seed=1)
     assert atoms_per_element(frames) == {}
@@ -340,3 +332,58 @@ def test_structures_that_are_alike_are_drawn_again() -> None:
     crowded = generate_initial_set('Si', 200, seed=1, config=only('dimer', cutoff=2.0))
     assert len(crowded) == 200
     assert duplicate_indices(crowded) == []
+
+
+class TestPool:
+    CONFIG = InitialSetConfig(pool_count=80)
+    FRAMES = generate_pool('Si', 10, seed=1, config=InitialSetConfig(pool_count=48)).frames
+
+    def test_clusters_are_those_of_the_set_and_the_rest_is_many(self) -> None:
+        """Before the pool stand just the isolated atoms, dimers and trimers that a set of that size has."""
+        pool = generate_pool(['Al', 'Si'], 40, seed=1, config=self.CONFIG)
+        counts = recipe_counts(pool.frames)
+        plain = recipe_counts(generate_initial_set(['Al', 'Si'], 40, seed=1, config=self.CONFIG))
+        clusters = ('isolated_atom', 'dimer', 'trimer')
+        assert {name: counts[name] for name in clusters} == {name: plain[name] for name in clusters}
+        others = {name: number for name, number in counts.items() if name not in clusters}
+        assert sum(others.values()) == 80
+        shares = {name: self.CONFIG.shares[name] for name in others}
+        assert others == allocate(80, shares)
+
+    def test_no_two_frames_are_alike(self) -> None:
+        config = InitialSetConfig(pool_count=200, **STILL, shares={'bulk': 9, 'vacancy': 1})
+        pool = generate_pool('Si', 20, seed=1, config=config)
+        assert near_duplicate_indices(pool.frames, config.distinct) == []
+        assert len(pool.frames) + sum(pool.duplicates.values()) == 200
+        assert pool.duplicates['bulk'] > 0
+
+    def test_all_structures_of_the_user_are_in_it(self) -> None:
+        structures = [bulk('Si', a=length) for length in np.linspace(5.2, 5.7, 12)]
+        config = InitialSetConfig(pool_count=20)
+        pool = generate_pool('Si', 10, seed=1, config=config, structures=structures)
+        found = [pool.frames.atoms(i) for i in np.flatnonzero(pool.frames.origin == 'user')]
+        lengths = [atoms.get_volume() for atoms in found]
+        assert lengths == pytest.approx([atoms.get_volume() for atoms in structures])
+
+    def test_a_set_of_clusters_alone_needs_no_pool(self) -> None:
+        pool = generate_pool('Si', 7, seed=1, config=InitialSetConfig(shares={'dimer': 1}))
+        assert recipe_counts(pool.frames) == {'dimer': 6, 'isolated_atom': 1}
+
+    @settings(deadline=None, max_examples=40)
+    @given(st.integers(1, 60), st.lists(st.integers(0, 49), max_size=60), st.integers(0, 2**32))
+    def test_ranked_frames_come_after_the_clusters(self, count: int, ranked: list[int], seed: int) -> None:
+        frames = self.FRAMES
+        clusters = np.flatnonzero(np.isin(frames.origin, ('isolated_atom', 'dimer', 'trimer'))).tolist()
+        chosen = choose_from_pool(frames, count, seed=seed, ranked=ranked)
+        assert len(chosen) == len(set(chosen)) == min(count, len(frames))
+        wanted = list(dict.fromkeys([*clusters, *ranked]))
+        assert chosen[: len(wanted)] == wanted[:count]
+        assert chosen == choose_from_pool(frames, count, seed=seed, ranked=ranked)
+
+    def test_without_a_ranking_the_recipes_have_their_shares(self) -> None:
+        pool = generate_pool(['Al', 'Si'], 60, seed=1, config=InitialSetConfig(pool_count=300))
+        chosen = recipe_counts(pool.frames.take(choose_from_pool(pool.frames, 60, seed=1)))
+        plain = recipe_counts(generate_initial_set(['Al', 'Si'], 60, seed=1))
+        assert all(abs(chosen.get(name, 0) - plain.get(name, 0)) <= 1 for name in {*chosen, *plain})
+        first, other = (choose_from_pool(pool.frames, 60, seed=seed) for seed in (1, 2))
+        assert first != other

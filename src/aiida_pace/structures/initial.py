@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import itertools
 import warnings
 from collections import Counter
@@ -12,13 +13,24 @@ from ase import Atoms
 
 from aiida_pace.config import InitialSetConfig
 from aiida_pace.frames import Frames
-from aiida_pace.structures.fingerprint import DistinctFrames, duplicate_indices
+from aiida_pace.structures.fingerprint import DistinctFrames, duplicate_indices, near_duplicate_indices
 from aiida_pace.structures.guards import closest_approach
 from aiida_pace.structures.ingredients import Ingredients
 from aiida_pace.structures.lattices import bond_of
-from aiida_pace.structures.recipes import RECIPES, isolated_atom
+from aiida_pace.structures.recipes import CLUSTERS, RECIPES, isolated_atom
 
-__all__ = ('allocate', 'atoms_per_element', 'bond_sources', 'extend_to_atoms', 'generate_initial_set')
+__all__ = (
+    'Pool',
+    'allocate',
+    'applicable_shares',
+    'atoms_per_element',
+    'bond_sources',
+    'choose_from_pool',
+    'generate_initial_set',
+    'generate_pool',
+    'recipe_counts',
+    'unfit_structure',
+)
 
 
 def generate_initial_set(
@@ -47,34 +59,125 @@ def generate_initial_set(
     """
     config = config or InitialSetConfig()
     elements = _elements(element)
-    rng = np.random.default_rng(seed)
-    for symbol, sentence in bond_sources(elements, config).items():
-        if bond_of(symbol, config.lattice_constants).estimated:
-            warnings.warn(f'{sentence}; `lattice_constants` takes a better one', stacklevel=2)
-    for index, atoms in enumerate(structures):
-        _check_structure(atoms, index, elements, config)
-    images = [isolated_atom(symbol, config) for symbol in elements] if config.isolated_atoms else []
-    if len(images) > count:
-        raise ValueError(f'`count` is {count}, less than the {len(images)} isolated atoms; raise it or leave them out')
-    applies = {
-        name: share
-        for name, share in config.shares.items()
-        if (len(elements) > 1 or name not in ('compound', 'alloy')) and (structures or name != 'user')
-    }
-    counts = allocate(count - len(images), {name: applies.get(name, 0.0) for name in RECIPES})
-    # Each recipe has a generator of its own: more frames of one leave the others as they are.
-    generators = dict(zip(RECIPES, rng.spawn(len(RECIPES)), strict=True))
-    distinct = DistinctFrames(config.distinct)
-    for name in RECIPES:
-        given = Ingredients(elements, config, generators[name], tuple(structures))
-        images += _distinct_images(name, counts[name], given, distinct)
-    frames = Frames.from_atoms(images)
+    counts = _counts(elements, count, config, has_structures=bool(structures))
+    frames = _made(elements, counts, seed, config, structures)
     if duplicates := duplicate_indices(frames):
         raise ValueError(
             f'the settings leave room for fewer than {count} distinct frames (`{frames.origin[duplicates[0]]}` repeats '
             'itself); ask for fewer or raise `displacement`, `strain` or `volumes`'
         )
     return frames
+
+
+@dataclasses.dataclass(frozen=True)
+class Pool:
+    """What an initial set is chosen from.
+
+    :param frames: no two of them alike; those of `CLUSTERS` belong in the set.
+    :param duplicates: number of frames that were left out because they are like another, by recipe.
+    """
+
+    frames: Frames
+    duplicates: dict[str, int]
+
+
+def generate_pool(
+    element: str | Sequence[str],
+    count: int,
+    *,
+    seed: int | np.random.Generator,
+    config: InitialSetConfig | None = None,
+    structures: Sequence[Atoms] = (),
+) -> Pool:
+    """Return the isolated atoms, dimers and trimers of a set of ``count`` frames, and what to choose the rest from.
+
+    Of the latter there are ``config.pool_count``, by their shares; all of the user's are among them. Parameters, frames
+    and errors are those of `generate_initial_set`, but that frames like others are left out instead of refused.
+    """
+    config = config or InitialSetConfig()
+    elements = _elements(element)
+    counts = _counts(elements, count, config, has_structures=bool(structures))
+    choosable = {name: config.shares.get(name, 0.0) for name in counts if name not in CLUSTERS and counts[name]}
+    counts |= allocate(config.pool_count if choosable else 0, choosable)
+    if counts['user']:
+        counts['user'] = max(counts['user'], len(structures))
+    frames = _made(elements, counts, seed, config, structures)
+    alike = near_duplicate_indices(frames, config.distinct)
+    kept = np.setdiff1d(np.arange(len(frames)), alike)
+    return Pool(frames.take(kept), recipe_counts(frames.take(alike)))
+
+
+def choose_from_pool(
+    frames: Frames, count: int, *, seed: int | np.random.Generator, ranked: Sequence[int] = ()
+) -> list[int]:
+    """Return the indices of the ``count`` frames of an initial set, or of all frames when there are no more.
+
+    First come the frames of `CLUSTERS`, then those of ``ranked``, then others at random, of each recipe as large a part
+    of what is left of it.
+
+    :param frames: those of a `Pool`.
+    :param seed: of the random generator, or the generator itself.
+    :param ranked: indices of frames, those to be preferred first.
+    """
+    rng = np.random.default_rng(seed)
+    recipes = np.array([_recipe(origin) for origin in frames.origin], dtype=object)
+    first = [index for index, recipe in enumerate(recipes) if recipe in CLUSTERS]
+    chosen = list(dict.fromkeys([*first, *(int(index) for index in ranked)]))[:count]
+    left = np.setdiff1d(np.arange(len(frames)), chosen)
+    room = min(count - len(chosen), len(left))
+    for recipe, number in allocate(room, Counter(recipes[left])).items():
+        chosen += rng.choice(left[recipes[left] == recipe], size=number, replace=False).tolist()
+    return chosen
+
+
+def recipe_counts(frames: Frames) -> dict[str, int]:
+    """Return the number of frames of each recipe, variants of it such as ``bulk/fcc`` together."""
+    return dict(sorted(Counter(_recipe(origin) for origin in frames.origin).items()))
+
+
+def _recipe(origin: str) -> str:
+    return str(origin).partition('/')[0]
+
+
+def applicable_shares(
+    elements: Sequence[str], config: InitialSetConfig, *, has_structures: bool = False
+) -> dict[str, float]:
+    """Return the shares of the recipes that can make something: some need two elements, one the user's structures."""
+    unfit = {*(() if len(elements) > 1 else ('compound', 'alloy')), *(() if has_structures else ('user',))}
+    return {name: share for name, share in config.shares.items() if share > 0 and name not in unfit}
+
+
+def _counts(elements: Sequence[str], count: int, config: InitialSetConfig, *, has_structures: bool) -> dict[str, int]:
+    """Return the number of frames of each recipe in a set, isolated atoms first."""
+    isolated = len(elements) if config.isolated_atoms else 0
+    if isolated > count:
+        raise ValueError(f'`count` is {count}, less than the {isolated} isolated atoms; raise it or leave them out')
+    applies = applicable_shares(elements, config, has_structures=has_structures)
+    return {'isolated_atom': isolated} | allocate(count - isolated, {name: applies.get(name, 0.0) for name in RECIPES})
+
+
+def _made(
+    elements: tuple[str, ...],
+    counts: Mapping[str, int],
+    seed: int | np.random.Generator,
+    config: InitialSetConfig,
+    structures: Sequence[Atoms],
+) -> Frames:
+    """Return the frames, of each recipe as many as ``counts`` says."""
+    for symbol, sentence in bond_sources(elements, config).items():
+        if bond_of(symbol, config.lattice_constants).estimated:
+            warnings.warn(f'{sentence}; `lattice_constants` takes a better one', stacklevel=3)
+    for index, atoms in enumerate(structures):
+        if error := unfit_structure(atoms, elements, config):
+            raise ValueError(f'structure {index} {error}')
+    images = [isolated_atom(symbol, config) for symbol in elements[: counts['isolated_atom']]]
+    # Each recipe has a generator of its own: more frames of one leave the others as they are.
+    generators = dict(zip(RECIPES, np.random.default_rng(seed).spawn(len(RECIPES)), strict=True))
+    distinct = DistinctFrames(config.distinct)
+    for name in RECIPES:
+        given = Ingredients(elements, config, generators[name], tuple(structures))
+        images += _distinct_images(name, counts[name], given, distinct)
+    return Frames.from_atoms(images)
 
 
 def _distinct_images(name: str, count: int, given: Ingredients, distinct: DistinctFrames) -> list[Atoms]:
@@ -123,34 +226,6 @@ def atoms_per_element(frames: Frames) -> dict[str, int]:
     return dict(sorted(counts.items()))
 
 
-def extend_to_atoms(
-    frames: Frames,
-    element: str | Sequence[str],
-    atoms: int,
-    *,
-    seed: int | np.random.Generator,
-    config: InitialSetConfig | None = None,
-) -> Frames:
-    """Return the frames and as many small cells more as it takes to have ``atoms`` atoms of each element.
-
-    An active set needs more atoms of an element than the basis has functions.
-
-    :raises ValueError: when an element is unknown.
-    """
-    config = config or InitialSetConfig()
-    rng = np.random.default_rng(seed)
-    counts = Counter(atoms_per_element(frames))
-    images = []
-    for symbol in _elements(element):
-        given = Ingredients((symbol,), config, rng)
-        for index in itertools.count():
-            if counts[symbol] >= atoms:
-                break
-            images.append(RECIPES['bulk'](given, index))
-            counts[symbol] += len(images[-1])
-    return Frames.concatenate([frames, Frames.from_atoms(images)]) if images else frames
-
-
 def bond_sources(element: str | Sequence[str], config: InitialSetConfig | None = None) -> dict[str, str]:
     """Return one sentence per element that says how long its bonds are taken to be and how that is known."""
     constants = (config or InitialSetConfig()).lattice_constants
@@ -171,13 +246,14 @@ def _elements(element: str | Sequence[str]) -> tuple[str, ...]:
     return elements
 
 
-def _check_structure(atoms: Atoms, index: int, elements: tuple[str, ...], config: InitialSetConfig) -> None:
-    """Refuse a user's structure of other elements, with mixed boundary conditions or with atoms too close."""
+def unfit_structure(atoms: Atoms, elements: Sequence[str], config: InitialSetConfig) -> str | None:
+    """Return why a structure of the user's cannot be taken: other elements, mixed periods, or atoms too close."""
     foreign = set(atoms.get_chemical_symbols()) - set(elements)
     if foreign:
-        raise ValueError(f'structure {index} holds {min(foreign)}, which is not among the elements {elements}')
+        return f'holds {min(foreign)}, which is not among the elements {tuple(elements)}'
     if atoms.pbc.any() and not atoms.pbc.all():
-        raise ValueError(f'structure {index} is periodic in some directions only; add vacuum and make it periodic')
+        return 'is periodic in some directions only; add vacuum and make it periodic'
     geometry = (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
     if closest_approach(*geometry, limit=config.closest) < config.closest:
-        raise ValueError(f'structure {index} has atoms closer than {config.closest} of the sum of their covalent radii')
+        return f'has atoms closer than {config.closest} of the sum of their covalent radii'
+    return None

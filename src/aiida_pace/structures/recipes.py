@@ -15,7 +15,7 @@ from aiida_pace.structures.guards import radii_of
 from aiida_pace.structures.ingredients import Ingredients, contact_diameters, numbers_of, opened, pushed_apart
 from aiida_pace.structures.lattices import COMPOUNDS, Prototype
 
-__all__ = ('RECIPES', 'Recipe', 'isolated_atom')
+__all__ = ('CLUSTERS', 'RECIPES', 'Recipe', 'isolated_atom')
 
 FloatArray = npt.NDArray[np.float64]
 Recipe = Callable[[Ingredients, int], Atoms]
@@ -172,6 +172,10 @@ RECIPES: dict[str, Recipe] = {
     'packing': packing,
     'user': user,
 }
+
+
+#: Recipes of structures without periods: they cost little, and always belong in a set.
+CLUSTERS = ('isolated_atom', 'dimer', 'trimer')
 
 
 def _named(atoms: Atoms, origin: str) -> Atoms:

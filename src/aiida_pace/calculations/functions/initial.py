@@ -2,14 +2,24 @@
 
 from __future__ import annotations
 
+import typing as t
+
+import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
 from aiida_pace.config import InitialSetConfig
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.structures.initial import generate_initial_set
+from aiida_pace.structures.initial import (
+    atoms_per_element,
+    choose_from_pool,
+    generate_initial_set,
+    generate_pool,
+    recipe_counts,
+)
+from aiida_pace.structures.recipes import CLUSTERS
 
-__all__ = ('generate_initial',)
+__all__ = ('choose_initial', 'generate_initial', 'make_initial_pool')
 
 
 @calcfunction
@@ -17,3 +27,43 @@ def generate_initial(elements: orm.List, count: orm.Int, parameters: orm.Dict, s
     """Return the initial set: ``count`` frames of ``elements`` for the settings of ``InitialSetConfig``."""
     config = InitialSetConfig.model_validate(parameters.get_dict())
     return AtomsDatasetData(generate_initial_set(elements.get_list(), count.value, seed=seed.value, config=config))
+
+
+@calcfunction
+def make_initial_pool(
+    elements: orm.List, count: orm.Int, parameters: orm.Dict, seed: orm.Int, **structures: orm.StructureData
+) -> dict[str, t.Any]:
+    """Return what an initial set of ``count`` frames is chosen from.
+
+    :param parameters: settings of ``InitialSetConfig``.
+    :param structures: those of the user.
+    :returns: ``pool`` and ``account``: how many frames it holds and how many are left out as duplicates, by recipe.
+    """
+    config = InitialSetConfig.model_validate(parameters.get_dict())
+    given = [structure.get_ase() for _, structure in sorted(structures.items())]
+    pool = generate_pool(elements.get_list(), count.value, seed=seed.value, config=config, structures=given)
+    account = orm.Dict({'pool': recipe_counts(pool.frames), 'duplicates': pool.duplicates})
+    return {'pool': AtomsDatasetData(pool.frames), 'account': account}
+
+
+@calcfunction
+def choose_initial(
+    pool: AtomsDatasetData, account: orm.Dict, count: orm.Int, seed: orm.Int, selection: orm.Dict | None = None
+) -> dict[str, t.Any]:
+    """Return the initial set, and what became of the pool.
+
+    :param account: of the pool.
+    :param selection: ``indices`` of the frames of the pool that are preferred, the first ones most.
+    :returns: ``dataset``; ``output_parameters``: the account, ``kept`` by recipe, how many of these were ``selected``,
+        not taken for their recipe or at random, and ``atoms`` with neighbours by element.
+    """
+    ranked = selection['indices'] if selection is not None else []
+    indices = choose_from_pool(pool.frames, count.value, seed=seed.value, ranked=ranked)
+    frames = pool.frames.take(indices)
+    clusters = np.isin(pool.frames.origin, CLUSTERS)
+    numbers = {
+        'kept': recipe_counts(frames),
+        'selected': len(set(indices) & set(ranked) - set(np.flatnonzero(clusters).tolist())),
+        'atoms': atoms_per_element(frames),
+    }
+    return {'dataset': AtomsDatasetData(frames), 'output_parameters': orm.Dict(account.get_dict() | numbers)}
