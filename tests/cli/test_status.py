@@ -76,10 +76,10 @@ def test_converged(campaign: Campaign) -> None:
     campaign.converge()
     result = status(campaign.node.pk)
     assert result.exit_code == 0
-    assert row(result.output, 'initial') == ['5', '4', '1', '2', '40', '187', '12.3', '4']
-    assert row(result.output, 'cycle_01') == ['2', '2', '0', '0', '40', '1/2', '187', '92', '4.2', '6']
+    assert row(result.output, 'initial') == ['5', '2', '2', '1', '0', '20', '187', '12.3', '4']
+    assert row(result.output, 'cycle_01') == ['2', '0', '2', '0', '0', '40', '1/2', '187', '92', '4.2', '6']
     assert row(result.output, 'cycle_02') == ['0/2', '1.9', '6']
-    assert row(result.output, 'total') == ['7', '6', '1', '2', '80', '6']
+    assert row(result.output, 'total') == ['7', '2', '4', '1', '0', '60', '6']
     assert 'converged after 3 cycles' in result.output
     assert 'initial_label/lane_1/frame_00004' in result.output
     assert f'aiida-pace save-potential FOLDER --campaign {campaign.node.pk}' in result.output
@@ -96,7 +96,7 @@ def test_running(campaign: Campaign) -> None:
     result = status()
     assert result.exit_code == 0
     assert 'labelling with DFT · 4/14 DFT runs done, 2 failed' in result.output
-    assert row(result.output, 'initial') == ['14', '2', '2', '0', '-', '-', '-', '0']
+    assert row(result.output, 'initial') == ['14', '0', '2', '2', '-', '-', '-', '-', '0']
     assert 'frame_00001' in result.output
     assert 'and 1 more failed: the [SCF] did not converge' in result.output
     assert 'frame_00003' not in result.output
@@ -113,7 +113,7 @@ def test_failed(campaign: Campaign) -> None:
     assert 'exit status 410: labelling failed in `initial`: 6 of 8 frames' in flat(result.output)
     assert f'verdi process report {campaign.node.pk}' in result.output
     assert 'save-potential' not in result.output
-    assert row(result.output, 'initial')[:3] == ['8', '2', '6']
+    assert row(result.output, 'initial')[:5] == ['8', '0', '2', '6', '0']
 
 
 @pytest.mark.parametrize(
@@ -189,7 +189,7 @@ def test_follow_to_the_end(campaign: Campaign, follower: Callable[..., subproces
     end(campaign.node)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert row(output, 'initial') == ['2', '1', '1', '0', '7', '50', '1.0', '1']
+    assert row(output, 'initial') == ['2', '0', '1', '1', '0', '7', '50', '1.0', '1']
     assert '\x1b' not in output
 
 

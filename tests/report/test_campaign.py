@@ -5,6 +5,7 @@ from __future__ import annotations
 import pytest
 from aiida import orm
 from aiida.plugins import WorkflowFactory
+from ase.build import bulk
 
 from aiida_pace.report.campaign import PROCESS_TYPE, Pause, summarise_campaign
 from aiida_pace.report.steps import Progress, StepSummary
@@ -32,25 +33,30 @@ def test_converged(campaign: Campaign) -> None:
     summary = summarise_campaign(campaign.converge())
     assert summary.is_ok
     assert (summary.phase, summary.cycle, summary.quiet_rounds, summary.labels) == ('converged', 3, 2, 6)
-    assert (summary.cached, summary.core_seconds) == (2, 80.0)
+    assert (summary.cached, summary.core_seconds, summary.core_seconds_saved) == (2, 60.0, 20.0)
     assert summary.progress is None
     initial, halted, *quiet = summary.steps
     assert initial == StepSummary(
         name='initial',
         requested=5,
-        labelled=4,
-        failed=1,
+        reused=0,
         cached=2,
+        labelled=2,
+        failed=1,
+        rejected=0,
         force_rmse=pytest.approx(187.4),
         energy_rmse=pytest.approx(12.3),
-        core_seconds=40.0,
+        core_seconds=20.0,
+        core_seconds_saved=20.0,
         labels=4,
     )
     assert halted == StepSummary(
         name='cycle_01',
         requested=2,
+        reused=0,
         labelled=2,
         failed=0,
+        rejected=0,
         walkers=2,
         halted=1,
         max_grade=187.4,
@@ -92,6 +98,36 @@ def test_labelling_runs(campaign: Campaign) -> None:
 
     end(run)
     assert summarise_campaign(campaign.node).progress == Progress('initial', 'label', done=3, failed=1, total=6)
+
+
+def test_of_two_tries_the_second_counts(campaign: Campaign) -> None:
+    """A frame whose SCF failed is not done twice and, when the second try mends it, no fault."""
+    campaign.enter('label')
+    node, (lane, _) = campaign.label('initial', frames=9)
+    structures = {f'structures__frame_{index:05d}': orm.StructureData(ase=bulk('Si')).store() for index in range(3)}
+    second = campaign.call(node, 'robust_lane_1', **structures)
+    for index, (first_cause, second_cause) in enumerate([('first', None), ('first', 'second')]):
+        campaign.run_dft(lane, index, cause=first_cause)
+        campaign.run_dft(second, index, cause=second_cause)
+    campaign.run_dft(lane, 2)
+    summary = summarise_campaign(campaign.node)
+    # The other six frames are not given to DFT.
+    assert summary.progress == Progress('initial', 'label', done=3, failed=1, total=3)
+    assert [(fault.path, fault.message) for fault in summary.faults] == [
+        ('initial_label/robust_lane_1/frame_00001', 'second')
+    ]
+
+
+def test_reused_and_rejected(campaign: Campaign) -> None:
+    node, _ = campaign.label('initial', frames=9)
+    account = {'reused': 4, 'cached': 1, 'labelled': 1, 'failed': 1, 'rejected': 2, 'core_seconds': 5.0}
+    account |= {'core_seconds_reused': 20.0, 'core_seconds_cached': 7.0}
+    campaign.returns(node, 'output_parameters', orm.Dict({'requested': 9, **account}))
+    end(node)
+    summary = summarise_campaign(campaign.node)
+    (row,) = summary.steps
+    assert (row.reused, row.cached, row.labelled, row.failed, row.rejected, row.labels) == (4, 1, 1, 1, 2, 6)
+    assert (summary.reused, summary.core_seconds, summary.core_seconds_saved) == (4, 5.0, 27.0)
 
 
 def test_exploration_runs(campaign: Campaign) -> None:

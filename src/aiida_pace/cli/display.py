@@ -77,16 +77,18 @@ def headline(summary: CampaignSummary) -> str:
 def steps_table(summary: CampaignSummary, last: int | None = None) -> Table:
     """Return the table of the steps, of the ``last`` ones only when given."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, show_footer=True, padding=(0, 1, 0, 0))
-    asked, labelled, failed = (
-        sum(getattr(step, name) or 0 for step in summary.steps) for name in ('requested', 'labelled', 'failed')
+    asked, labelled, failed, rejected = (
+        sum(getattr(step, name) or 0 for step in summary.steps)
+        for name in ('requested', 'labelled', 'failed', 'rejected')
     )
     columns = {
         '\n\nstep': 'total',
-        'frames\nfor\nDFT': str(asked),
-        '\n\nlabelled': str(labelled),
+        'frames\nasked\nfor': str(asked),
+        'reused\nor\ncached': str(summary.reused + summary.cached),
+        '\nnew\nlabels': str(labelled),
         '\n\nfailed': str(failed),
-        'from\nthe\ncache': str(summary.cached),
-        'DFT\ncore-\nseconds': f'{summary.core_seconds:.0f}',
+        '\nre-\njected': str(rejected),
+        'DFT\ncore-\nsec.': f'{summary.core_seconds:.0f}',
         '\nwalkers\nhalted': '',
         '\nhighest\ngrade': '',
         'force\nRMSE\nmeV/Å': '',
@@ -107,9 +109,10 @@ def _cells(step: StepSummary) -> list[str]:
     return [
         step.name,
         _cell(step.requested, is_labelled),
+        _cell((step.reused or 0) + step.cached if is_labelled else None, is_labelled),
         _cell(step.labelled, is_labelled),
         _cell(step.failed, is_labelled),
-        _cell(step.cached if is_labelled else None, is_labelled),
+        _cell(step.rejected, is_labelled),
         _cell(step.core_seconds, is_labelled, '.0f'),
         f'{_cell(step.halted, is_explored)}/{step.walkers}' if is_explored else '',
         _cell(step.max_grade, is_explored, _grade_form(step.max_grade)),

@@ -77,13 +77,23 @@ class CampaignSummary:
 
     @property
     def core_seconds(self) -> float:
-        """What DFT took for all labels, in core-seconds."""
+        """What DFT took for this campaign, in core-seconds."""
         return sum(step.core_seconds or 0.0 for step in self.steps)
+
+    @property
+    def core_seconds_saved(self) -> float:
+        """What the labels that were reused or cached took when they were computed, in core-seconds."""
+        return sum(step.core_seconds_saved for step in self.steps)
 
     @property
     def cached(self) -> int:
         """Number of DFT runs that came from the cache."""
         return sum(step.cached for step in self.steps)
+
+    @property
+    def reused(self) -> int:
+        """Number of labels that the profile had already."""
+        return sum(step.reused or 0 for step in self.steps)
 
 
 def summarise_campaign(node: orm.WorkChainNode) -> CampaignSummary:
@@ -124,14 +134,22 @@ def summarise_campaign(node: orm.WorkChainNode) -> CampaignSummary:
 def _faults(pk: int, children: list[Phase]) -> tuple[Fault, ...]:
     """Return what went wrong below the campaign: its phases, their calculations, the jobs of the lanes.
 
-    A fit that failed in a training that went well was restarted there, and is left out.
+    A fit that failed in a training that went well was restarted there, and is left out; of a DFT run that got a second
+    try, the first one is.
     """
     mended = {f'{child.step}_train' for child in children if child.phase == 'train' and child.status == 0}
+    retried = {
+        (step, frame)
+        for step, lane, key in graph.called(pk, 2, None, ('id',))
+        if lane.startswith('robust_lane')
+        for frame, _ in graph.called(key, 1, None, ('id',))
+    }
     project = ('id', 'attributes.exit_message', 'attributes.exception', graph.STATE)
     faults = []
     for depth in (1, 2, 3):
         for *path, key, message, exception, state in graph.called(pk, depth, graph.FAILED, project):
-            if depth == 1 or path[0] not in mended:
+            is_first_try = depth == 3 and path[1].startswith('lane') and (path[0], path[2]) in retried
+            if not is_first_try and (depth == 1 or path[0] not in mended):
                 faults.append(Fault('/'.join(path), key, (message or exception or state).strip()))
     return tuple(faults)
 

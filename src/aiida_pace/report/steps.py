@@ -14,34 +14,41 @@ __all__ = ('Phase', 'Progress', 'StepSummary', 'given_labels', 'phases', 'progre
 
 LABEL = re.compile(r'(?P<step>initial|cycle_\d+)_(?P<phase>label|train|explore|select)')
 
-#: Labels of the structures that an exploration starts its walkers from.
-WALKERS = 'structures%'
+#: Labels of the structures that an exploration starts its walkers from, and that a lane labels.
+STRUCTURES = 'structures%'
 
 
 @dataclasses.dataclass(frozen=True)
 class StepSummary:
     """One row of the table: the initial set or one cycle; None where a phase has not come to a result.
 
-    :param requested: frames given to DFT; those are labelled, failed, or, while the step runs, open.
+    :param requested: frames asked for: reused + cached + labelled + failed + rejected, or, while the step runs, open.
+    :param reused: labels that the profile had already.
     :param cached: DFT runs taken from AiiDA's cache instead of computed.
+    :param labelled: labels that DFT computed.
+    :param rejected: frames unfit for DFT, and labels that are absurd.
     :param max_grade: highest extrapolation grade that a walker met.
     :param force_rmse: root-mean-square error of a force component on the training set, in meV/Å.
     :param energy_rmse: the same of the energies, in meV/atom.
-    :param core_seconds: what DFT took for the labels, by the engine's own timing; cached ones count as if computed.
+    :param core_seconds: what DFT took, by the engine's own timing, failed runs and all.
+    :param core_seconds_saved: the same of the labels that were reused or cached.
     :param labels: labelled frames of the campaign after this step.
     """
 
     name: str
     requested: int | None = None
+    reused: int | None = None
+    cached: int = 0
     labelled: int | None = None
     failed: int | None = None
-    cached: int = 0
+    rejected: int | None = None
     walkers: int | None = None
     halted: int | None = None
     max_grade: float | None = None
     force_rmse: float | None = None
     energy_rmse: float | None = None
     core_seconds: float | None = None
+    core_seconds_saved: float = 0.0
     labels: int = 0
 
 
@@ -102,7 +109,7 @@ def summarise_steps(pk: int, children: list[Phase]) -> tuple[StepSummary, ...]:
         row = rows.setdefault(child.step, {'name': child.step})
         if child.phase in columns:
             row |= columns[child.phase](child)
-        labels += child.result.get('labelled', 0)
+        labels += sum(child.result.get(name, 0) for name in ('reused', 'cached', 'labelled'))
         row['labels'] = labels
     return tuple(StepSummary(**row) for row in rows.values())
 
@@ -115,11 +122,15 @@ def _label_columns(pk: int) -> Columns:
         cached.setdefault(step, set()).add(run)
 
     def columns(child: Phase) -> dict[str, t.Any]:
-        row = {name: child.result.get(name) for name in ('labelled', 'failed', 'core_seconds')}
-        if not child.result:
-            jobs = _jobs(child.pk)
-            row |= {'labelled': jobs.done - jobs.failed, 'failed': jobs.failed}
-        return row | {'requested': frames.get(child.pk), 'cached': len(cached.get(child.pk, ()))}
+        account = child.result
+        row: dict[str, t.Any] = {'requested': frames.get(child.pk)}
+        if not account:
+            jobs, from_cache = _jobs(child.pk), len(cached.get(child.pk, ()))
+            computed = max(0, jobs.done - jobs.failed - from_cache)
+            return row | {'cached': from_cache, 'labelled': computed, 'failed': jobs.failed}
+        row |= {name: account.get(name, 0) for name in ('reused', 'cached', 'labelled', 'failed', 'rejected')}
+        saved = sum(account.get(name, 0.0) for name in ('core_seconds_cached', 'core_seconds_reused'))
+        return row | {'core_seconds': account.get('core_seconds'), 'core_seconds_saved': saved}
 
     return columns
 
@@ -127,7 +138,7 @@ def _label_columns(pk: int) -> Columns:
 def _explore_columns(pk: int) -> Columns:
     """Return a function that gives the columns of an exploration: from its summary, or of the walkers so far."""
     walkers: dict[int, set[str]] = {}
-    for key, label, _ in graph.inputs_of_called(pk, 1, WALKERS, 'id'):
+    for key, label, _ in graph.inputs_of_called(pk, 1, STRUCTURES, 'id'):
         walkers.setdefault(key, set()).add(label)
 
     def columns(child: Phase) -> dict[str, t.Any]:
@@ -160,15 +171,18 @@ def progress(child: Phase) -> Progress:
         tasks = graph.called(child.pk, 1, graph.OPEN, ('id',))
         return Progress(child.step, child.phase, active=len(tasks), task=tasks[-1][0] if tasks else '')
     if child.phase == 'label':
-        total = sum(count for *_, count in graph.inputs_of_called(child.pk, 0, 'dataset', 'attributes.count'))
+        # Of the lanes: what is reused or rejected is not given to DFT.
+        total = len({label for _, label, _ in graph.inputs_of_called(child.pk, 1, STRUCTURES, 'id')})
+        total = total or sum(count for *_, count in graph.inputs_of_called(child.pk, 0, 'dataset', 'attributes.count'))
     else:
-        total = len(graph.inputs_of_called(child.pk, 0, WALKERS, 'id'))
+        total = len(graph.inputs_of_called(child.pk, 0, STRUCTURES, 'id'))
     return dataclasses.replace(_jobs(child.pk), step=child.step, phase=child.phase, total=total)
 
 
 def _jobs(pk: int) -> Progress:
-    """Return how many jobs of the lanes of the process ``pk`` ended, failed, and run."""
-    jobs = graph.called(pk, 2, None, (graph.STATE, graph.STATUS))
-    ended = [(state, status) for *_, state, status in jobs if state in ENDED]
+    """Return how many jobs of the lanes of the process ``pk`` ended, failed and run; of two tries the second counts."""
+    rows = graph.called(pk, 2, None, (graph.STATE, graph.STATUS))
+    jobs = {label: (state, status) for _, label, state, status in rows}
+    ended = [(state, status) for state, status in jobs.values() if state in ENDED]
     failed = sum(state != 'finished' or bool(status) for state, status in ended)
     return Progress(done=len(ended), failed=failed, active=len(jobs) - len(ended))
