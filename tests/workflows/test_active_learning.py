@@ -76,7 +76,8 @@ def test_two_cycles(campaign: Campaign) -> None:
     rounds = [label for label in step if label.endswith('_label')]
     for label in rounds:
         account = step[label].outputs.output_parameters
-        assert account['requested'] == account['labelled'] + account['failed'] == step[label].inputs.dataset.count
+        assert account['requested'] == step[label].inputs.dataset.count
+        assert account['requested'] == account['labelled'] + account['failed'] + account['rejected']
         assert account['labelled'] == step[label].outputs.dataset.count
     frames = [dataset.frames for dataset in results['datasets'].values()]
     assert set(results['datasets']) == {label.removesuffix('_label') for label in rounds}
