@@ -62,8 +62,8 @@ def define_ports(spec: WorkChainSpec) -> None:
         valid_type=orm.Float,
         default=lambda: orm.Float(100.0),
         validator=validate_not_negative,
-        help='In eV/Å: a label with a larger force on any atom is put into quarantine. O2 at 0.7 of its bond, among the '
-        'stiffest dimers of an initial set, has 79 eV/Å.',
+        help='In eV/Å: a label with a larger force on any atom is put into quarantine. O2 at 0.7 of its bond, one '
+        'of the stiffest dimers of an initial set, has 79 eV/Å.',
     )
     spec.input(
         'min_energy',
