@@ -15,6 +15,7 @@ from click.testing import CliRunner, Result
 from aiida_pace.cli import cmd_root
 from aiida_pace.cli.check import CODES
 from aiida_pace.workflows.check import CheckWorkChain
+from aiida_pace.workflows.protocols import CODES as CAMPAIGN_CODES
 from tests.fixtures.dft import PSEUDOS
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
@@ -25,10 +26,16 @@ PLUGINS = {
     'pace_fit_linear': 'pace.train',
     'pace_yaml2yace': 'pace.train',
     'pace_activeset': 'pace.active_set',
+    'pace_swarm': 'pace.swarm',
+    'pace_embed': 'pace.embed',
     'pace_evaluate': 'pace.evaluate',
     'pace_select': 'pace.select',
     'lammps': 'pace.lammps',
 }
+
+
+def test_every_code_of_a_campaign_is_checked() -> None:
+    assert set(CODES) == set(CAMPAIGN_CODES)
 
 
 def check(*arguments: str) -> Result:
@@ -116,7 +123,8 @@ def test_usage(arguments: tuple[str, ...], words: str) -> None:
 @pytest.mark.engines
 @pytest.mark.slow
 def test_all_is_well(family: None, pace_code: Callable[[str, str], orm.InstalledCode]) -> None:
-    executables = {'pw': 'pw.x', 'pacemaker': 'pace-fit-linear', 'pace_evaluate': 'pace-evaluate', 'lammps': 'pace-lmp'}
+    executables = {'pw': 'pw.x', 'pacemaker': 'pace-fit-linear', 'lammps': 'pace-lmp'}
+    executables |= {f'pace_{name}': f'pace-{name}' for name in ('swarm', 'embed', 'evaluate')}
     codes = {name: pace_code(PLUGINS[name], executables.get(name, name)) for name in CODES}
     labels = [part for name, code in codes.items() for part in ('--code', f'{name}={code.full_label}')]
     result = check('-e', 'Si', '--pseudo-family', 'pz-vbc', '--evaluator', 'linear', *labels)

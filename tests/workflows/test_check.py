@@ -25,7 +25,17 @@ WITHOUT_BACKEND = Path(__file__).parent / 'check' / 'pacemaker_without_tensorpot
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
 
-ENGINES = ['pw', 'pacemaker', 'pace_yaml2yace', 'pace_activeset', 'pace_evaluate', 'pace_select', 'lammps']
+ENGINES = [
+    'pw',
+    'pacemaker',
+    'pace_yaml2yace',
+    'pace_activeset',
+    'pace_swarm',
+    'pace_embed',
+    'pace_select',
+    'pace_evaluate',
+    'lammps',
+]
 COMPUTER = ['computer localhost', 'scheduler localhost', 'disk localhost', 'pseudopotentials']
 
 
@@ -49,6 +59,8 @@ def inputs(pace_code: Callable[[str, str], orm.InstalledCode], label_inputs: Cal
             }
         },
         'select': {
+            'swarm': {'code': pace_code('pace.swarm', 'pace-swarm')},
+            'embed': {'code': pace_code('pace.embed', 'pace-embed')},
             'evaluate': {'code': pace_code('pace.evaluate', 'pace-evaluate')},
             'select': {'code': pace_code('pace.select', 'pace_select')},
         },
@@ -76,11 +88,11 @@ def test_all_is_well(inputs: Inputs, pace_code: Callable[[str, str], orm.Install
     assert re.fullmatch(r'pw\.x [67]\.\S+', versions.pop('pw'))
     assert versions == {
         'pacemaker': 'python-ace 0.4.0rc1, tensorpotential 0.6.2.1',
-        'pace_evaluate': f'pace-evaluate {aiida_pace.__version__}',
+        **{f'pace_{name}': f'pace-{name} {aiida_pace.__version__}' for name in ('swarm', 'embed', 'evaluate')},
         'lammps': f'pace-lmp {aiida_pace.__version__}',
     }
 
-    # What is checked is the whole way: each engine got what the one before made, nothing was a stand-in.
+    # What is checked is the whole way: each engine got what the one before made.
     jobs = children(node)
     assert jobs['lammps'].inputs.active_set == jobs['pace_activeset'].outputs.active_set
     assert jobs['pace_activeset'].inputs.potential == jobs['pacemaker'].outputs.potential
@@ -138,8 +150,10 @@ def test_no_fault_hides_another(inputs: Inputs, broken: Callable[[str, str, str]
         'pacemaker': 'failed',
         'pace_yaml2yace': 'skipped',
         'pace_activeset': 'ok',
-        'pace_evaluate': 'ok',
+        'pace_swarm': 'ok',
+        'pace_embed': 'ok',
         'pace_select': 'ok',
+        'pace_evaluate': 'ok',
         'lammps': 'failed',
     }
     assert 'Program PWSCF' in checks['pw']['found']
@@ -159,6 +173,8 @@ def test_missing_executables(inputs: Inputs, broken: Callable[[str, str, str], N
         ('train.fit.code', 'pace.train'),
         ('train.fit.yace_code', 'pace.train'),
         ('train.active_set.code', 'pace.active_set'),
+        ('select.swarm.code', 'pace.swarm'),
+        ('select.embed.code', 'pace.embed'),
         ('select.evaluate.code', 'pace.evaluate'),
         ('select.select.code', 'pace.select'),
         ('explore.lammps.code', 'pace.lammps'),

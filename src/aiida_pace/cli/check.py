@@ -13,7 +13,17 @@ from aiida_pace.cli.root import cmd_root, profile_option, with_profile
 __all__ = ('cmd_check',)
 
 #: Codes of a campaign, in the order in which they are checked.
-CODES = ('pw', 'pacemaker', 'pace_yaml2yace', 'pace_activeset', 'pace_evaluate', 'pace_select', 'lammps')
+CODES = (
+    'pw',
+    'pacemaker',
+    'pace_yaml2yace',
+    'pace_activeset',
+    'pace_swarm',
+    'pace_embed',
+    'pace_select',
+    'pace_evaluate',
+    'lammps',
+)
 
 
 def _elements(_: click.Context, __: click.Parameter, value: str) -> list[str]:

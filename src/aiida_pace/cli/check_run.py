@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import logging
 import time
 import typing as t
 from collections.abc import Iterator, Mapping, Sequence
@@ -42,7 +43,8 @@ def load_codes(labels: Mapping[str, str]) -> dict[str, orm.AbstractCode]:
 
     :raises click.ClickException: naming all those that do not exist.
     """
-    codes, missing = {}, []
+    codes: dict[str, orm.AbstractCode] = {}
+    missing = []
     for name, label in labels.items():
         try:
             codes[name] = orm.load_code(label)
@@ -104,8 +106,8 @@ def make_inputs(
         },
         'explore': {'lammps': {'code': codes['lammps'], 'metadata': metadata}},
         'select': {
-            'evaluate': {'code': codes['pace_evaluate'], 'metadata': metadata},
-            'select': {'code': codes['pace_select'], 'metadata': metadata},
+            name: {'code': codes[f'pace_{name}'], 'metadata': metadata}
+            for name in ('swarm', 'embed', 'select', 'evaluate')
         },
     }
 
@@ -116,7 +118,7 @@ def run_check(console: Console, inputs: Mapping[str, t.Any]) -> tuple[orm.WorkCh
     # As `aiida.engine.run` does, without the broker of the daemon, but looking more often whether a job has ended.
     runner = get_manager().create_runner(communicator=None, poll_interval=INTERVAL)
     # What the engine reports of its work is kept on the nodes; here the table tells it.
-    with override_log_level('CRITICAL'):
+    with override_log_level(logging.CRITICAL):
         try:
             process = runner.instantiate_process(CheckWorkChain, **inputs)
         except (AiidaException, TypeError, ValueError) as exception:

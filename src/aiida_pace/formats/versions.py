@@ -73,6 +73,12 @@ REQUIREMENTS = {
     'pace-evaluate': Requirement(
         re.compile(r'^pace-evaluate (\S+)', re.MULTILINE), '0.1.0', 'install the release of aiida-pace that runs here'
     ),
+    'pace-swarm': Requirement(
+        re.compile(r'^pace-swarm (\S+)', re.MULTILINE), '0.1.0', 'install the release of aiida-pace that runs here'
+    ),
+    'pace-embed': Requirement(
+        re.compile(r'^pace-embed (\S+)', re.MULTILINE), '0.1.0', 'install the release of aiida-pace that runs here'
+    ),
     'pace-lmp': Requirement(
         re.compile(r'^pace-lmp (\S+):', re.MULTILINE), '0.1.0', 'install the release of aiida-pace that runs here'
     ),

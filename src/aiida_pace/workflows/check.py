@@ -33,6 +33,8 @@ OWN = {
     'pw': ('structure', 'kpoints', 'parent_folder', 'parallelization'),
     'pacemaker': ('datasets', 'potential'),
     'pace_activeset': ('datasets', 'potential'),
+    'pace_swarm': ('dataset', 'potential', 'active_set', 'seed'),
+    'pace_embed': ('dataset', 'potential', 'active_set'),
     'pace_evaluate': ('dataset', 'potential', 'active_set'),
     'pace_select': ('dataset', 'potential', 'active_set', 'max_frames'),
     'lammps': ('structure', 'potential', 'active_set', 'seed'),
@@ -47,9 +49,10 @@ class CheckWorkChain(ResumableWorkChain):
     """Run every code of a campaign once on something tiny, where and as the campaign will run it.
 
     In turn: the computers are asked for their schedulers, disks and executables; ``pw.x`` makes one iteration and the
-    training one step on one frame; the active set of that potential is built; then its grade is looked at in
-    ``pace-evaluate`` and LAMMPS, and MaxVol runs. What a check needs from one that failed is replaced by a stand-in, so
-    that no failure hides another. Nothing is taken from AiiDA's cache: an answer of another day would tell nothing.
+    training one step on one frame, while what makes and chooses candidates is tried on a stand-in of a potential; the
+    active set of the trained potential is built; its grade is looked at in ``pace-evaluate`` and LAMMPS, or that of the
+    stand-in when there is none, so that no failure hides another. Nothing is taken from AiiDA's cache: an answer of
+    another day would tell nothing.
     """
 
     @classmethod
@@ -69,15 +72,16 @@ class CheckWorkChain(ResumableWorkChain):
                 exclude=OWN[name],
                 namespace_options={'help': f'Code `{name}`, with the settings that the campaign gives to it.'},
             )
-        t.cast(t.Any, spec.inputs)['label']['pw']['code'].required = True
+        ports = t.cast(t.Any, spec.inputs)
+        ports['label']['pw']['code'].required = True
+        ports['select']['embed']['code'].required = False  # a campaign of small cells needs none
         spec.outline(
             cls.probe_computers,
             cls.look_for_pseudos,
             cls.make_specimens,
+            cls.make_stand_ins,
             cls.run_engines,
-            cls.take_potential,
             cls.run_active_set,
-            cls.take_active_set,
             cls.run_grades,
             cls.results,
         )
@@ -106,13 +110,13 @@ class CheckWorkChain(ResumableWorkChain):
 
     def probe_computers(self) -> None:
         """Ask every computer, over one connection each, whether jobs can go there."""
-        self.ctx.checks, self.ctx.faults, self.ctx.stand_ins = [], {}, []
+        self.ctx.checks, self.ctx.faults = [], {}
         self.ctx.jobs = AttributeDict()
         computers: dict[str, orm.Computer] = {}
         codes: dict[str, dict[str, orm.AbstractCode]] = {}
         for name in NAMESPACES:
             given = self._given(name)
-            used = {name: given['code']}
+            used = {name: given['code']} if 'code' in given else {}
             if 'yace_code' in given:
                 used['pace_yaml2yace'] = given['yace_code']
             for key, code in used.items():
@@ -151,50 +155,40 @@ class CheckWorkChain(ResumableWorkChain):
             )
         )
 
-    def run_engines(self) -> None:
-        """Start pw.x and the training."""
-        self._run('pw', 'pacemaker')
-
-    def take_potential(self) -> None:
-        """Take the potential of the training, or a stand-in."""
-        job = self.ctx.jobs.get('pacemaker')
-        if job is not None and 'potential' in job.outputs:
-            self.ctx.made['potential'] = job.outputs.potential
-            return
-        self.ctx.stand_ins.append('potential')
+    def make_stand_ins(self) -> None:
+        """Make a potential and an active set for what shall not wait for the training."""
         metadata = {'call_link_label': 'make_stand_in', **NO_CACHE}
-        self.ctx.made['potential'] = make_stand_in(
-            elements=self.inputs.elements, cutoff=self.ctx.cutoff, metadata=metadata
-        )
+        potential = make_stand_in(elements=self.inputs.elements, cutoff=self.ctx.cutoff, metadata=metadata)
+        metadata = {'call_link_label': 'make_stand_in_active_set', **NO_CACHE}
+        self.ctx.made['potential'] = potential
+        self.ctx.made['active_set'] = make_stand_in_active_set(potential, metadata=metadata)
+        self.ctx.stand_ins = dict(self.ctx.made)
+
+    def run_engines(self) -> None:
+        """Start pw.x, the training, and what makes and chooses candidates."""
+        self._run('pw', 'pacemaker', 'pace_swarm', 'pace_embed', 'pace_select')
 
     def run_active_set(self) -> None:
-        """Start building the active set."""
+        """Start building the active set of the trained potential, or else of the stand-in."""
+        self._take('pacemaker', 'potential')
         self._run('pace_activeset')
 
-    def take_active_set(self) -> None:
-        """Take the active set, or a stand-in."""
-        job = self.ctx.jobs.get('pace_activeset')
-        if job is not None and 'active_set' in job.outputs:
-            self.ctx.made['active_set'] = job.outputs.active_set
-            return
-        self.ctx.stand_ins.append('active set')
-        metadata = {'call_link_label': 'make_stand_in_active_set', **NO_CACHE}
-        self.ctx.made['active_set'] = make_stand_in_active_set(self.ctx.made['potential'], metadata=metadata)
-
     def run_grades(self) -> None:
-        """Start all that computes with the potential and its active set."""
-        self._run('pace_evaluate', 'pace_select', 'lammps')
+        """Start what looks at the grade."""
+        if not self._take('pace_activeset', 'active_set'):
+            self.ctx.made = self.ctx.stand_ins
+        self._run('pace_evaluate', 'lammps')
 
     def results(self) -> ExitCode | None:
         """Judge the jobs, attach the checks, and fail when one of them did."""
         for name in NAMESPACES:
+            if 'code' not in self._given(name):
+                continue
             job = self.ctx.jobs.get(name)
             self._add(self._not_run(name) if job is None else judge(name, job))
             if name == 'pacemaker' and 'yace_code' in self._given(name):
                 fault = 'pace_yaml2yace' in self.ctx.faults
                 self._add(self._not_run('pace_yaml2yace') if job is None or fault else judge_yace(job))
-        if self.ctx.stand_ins:
-            self.report(f'in place of what failed there was a stand-in: {", ".join(self.ctx.stand_ins)}')
         metadata = {'call_link_label': 'collect_checks', **NO_CACHE}
         self.out('output_parameters', collect_checks(orm.List(self.ctx.checks), metadata=metadata))
         failed = [check for check in self.ctx.checks if check['status'] == 'failed']
@@ -226,10 +220,18 @@ class CheckWorkChain(ResumableWorkChain):
             return Check(name, 'failed', fault, remedy='Install it there, or give another code.')
         return Check(name, 'skipped', fault, remedy='Mend that first.')
 
+    def _take(self, name: str, output: str) -> bool:
+        """Take what the job of the code ``name`` has made, if it has; return whether it has."""
+        job = self.ctx.jobs.get(name)
+        if job is None or output not in job.outputs:
+            return False
+        self.ctx.made = {**self.ctx.made, output: job.outputs[output]}
+        return True
+
     def _run(self, *names: str) -> None:
         """Start the jobs of these codes, but of none that cannot run."""
         for name in names:
-            if name not in self.ctx.faults:
+            if name not in self.ctx.faults and 'code' in self._given(name):
                 inputs = job_inputs(name, self._given(name), self.ctx.made)
                 self.to_context(**{f'jobs.{name}': self.submit_once(JOBS[name], name, inputs)})
 
@@ -251,7 +253,7 @@ def check_inputs(campaign: Mapping[str, t.Any], elements: Iterable[str]) -> dict
     inputs: dict[str, t.Any] = {'elements': orm.List(sorted(elements))}
     for path in NAMESPACES.values():
         step, calculation = path.split('.')
-        given = campaign[step][calculation]
+        given = campaign[step].get(calculation, {})
         ports = t.cast(t.Any, CheckWorkChain.spec().inputs)[step][calculation]
         inputs.setdefault(step, {})[calculation] = {port: value for port, value in given.items() if port in ports}
     return inputs

@@ -12,9 +12,11 @@ from aiida.plugins import CalculationFactory
 from aiida_quantumespresso.workflows.protocols.utils import recursive_merge
 
 from aiida_pace.calculations.active_set import PaceActiveSetCalculation
+from aiida_pace.calculations.embed import PaceEmbedCalculation
 from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
 from aiida_pace.calculations.lammps import PaceLammpsCalculation
 from aiida_pace.calculations.select import PaceSelectCalculation
+from aiida_pace.calculations.swarm import PaceSwarmCalculation
 from aiida_pace.calculations.train import PaceTrainCalculation
 from aiida_pace.config import TrainingConfig
 from aiida_pace.workflows.check_verdicts import VERSION_FILE
@@ -30,16 +32,20 @@ NAMESPACES = {
     'pw': 'label.pw',
     'pacemaker': 'train.fit',
     'pace_activeset': 'train.active_set',
-    'pace_evaluate': 'select.evaluate',
+    'pace_swarm': 'select.swarm',
+    'pace_embed': 'select.embed',
     'pace_select': 'select.select',
+    'pace_evaluate': 'select.evaluate',
     'lammps': 'explore.lammps',
 }
 JOBS: dict[str, type[Process]] = {
     'pw': PwCalculation,
     'pacemaker': PaceTrainCalculation,
     'pace_activeset': PaceActiveSetCalculation,
-    'pace_evaluate': PaceEvaluateCalculation,
+    'pace_swarm': PaceSwarmCalculation,
+    'pace_embed': PaceEmbedCalculation,
     'pace_select': PaceSelectCalculation,
+    'pace_evaluate': PaceEvaluateCalculation,
     'lammps': PaceLammpsCalculation,
 }
 
@@ -60,6 +66,8 @@ TEN_STEPS = {
     'collect_grade': 1e9,
     'halt_grade': 1e10,
 }
+#: Displaced at random: dynamics and normal modes of a potential that is good for nothing may fail.
+TWO_CANDIDATES = {'count': 2, 'shares': {'rattle': 1.0}}
 
 
 def job_inputs(name: str, given: Inputs, made: Inputs) -> dict[str, t.Any]:
@@ -106,7 +114,8 @@ def _active_set(_: Inputs, made: Inputs) -> dict[str, t.Any]:
     return {'datasets': {'check': made['training']}, 'potential': made['potential']}
 
 
-def _evaluate(given: Inputs, made: Inputs) -> dict[str, t.Any]:
+def _graded(given: Inputs, made: Inputs) -> dict[str, t.Any]:
+    """Return what our engines on frames take; have them asked for their version, which they do not tell."""
     code = given['code']
     inputs = {'dataset': made['pool'], 'potential': made['potential'], 'active_set': made['active_set']}
     if isinstance(code, orm.InstalledCode) and not isinstance(code, orm.ContainerizedCode):
@@ -117,6 +126,16 @@ def _evaluate(given: Inputs, made: Inputs) -> dict[str, t.Any]:
             'additional_retrieve_list': [VERSION_FILE],
         }
     return inputs
+
+
+def _swarm(given: Inputs, made: Inputs) -> dict[str, t.Any]:
+    parameters = {**given['parameters'].get_dict(), **TWO_CANDIDATES}
+    return {**_graded(given, made), 'parameters': orm.Dict(parameters), 'seed': orm.Int(1)}
+
+
+def _embed(given: Inputs, made: Inputs) -> dict[str, t.Any]:
+    parameters = {**given['parameters'].get_dict(), 'max_dft_atoms': made['pool'].atoms_count}
+    return {**_graded(given, made), 'parameters': orm.Dict(parameters)}
 
 
 def _select(_: Inputs, made: Inputs) -> dict[str, t.Any]:
@@ -144,7 +163,9 @@ FITTED: dict[str, Callable[[Inputs, Inputs], dict[str, t.Any]]] = {
     'pw': _pw,
     'pacemaker': _pacemaker,
     'pace_activeset': _active_set,
-    'pace_evaluate': _evaluate,
+    'pace_swarm': _swarm,
+    'pace_embed': _embed,
     'pace_select': _select,
+    'pace_evaluate': _graded,
     'lammps': _lammps,
 }

@@ -11,15 +11,21 @@ from collections.abc import Callable, Iterable
 from aiida import orm
 
 from aiida_pace.calculations.active_set import PaceActiveSetCalculation
+from aiida_pace.calculations.embed import PaceEmbedCalculation
+from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
 from aiida_pace.calculations.lammps import PaceLammpsCalculation
 from aiida_pace.calculations.select import PaceSelectCalculation
+from aiida_pace.calculations.swarm import PaceSwarmCalculation
 from aiida_pace.calculations.train import PaceTrainCalculation
 from aiida_pace.formats.versions import judge_version
 from aiida_pace.workflows.lane import cause_of
 
 __all__ = ('VERSION_FILE', 'Check', 'judge', 'judge_yace')
 
-#: Where `pace-evaluate --version` writes.
+#: Exit status of the calculations that choose or make frames, when they ran but there are none.
+NOTHING_FOUND = PaceSelectCalculation.exit_codes.ERROR_SELECTION_EMPTY.status
+
+#: Where `pace-evaluate --version` and the like write.
 VERSION_FILE = 'version.txt'
 
 #: What a cause says, and what helps then; the first that fits is taken.
@@ -136,9 +142,10 @@ def _judge_evaluation(node: orm.CalcJobNode) -> tuple[str, str | None]:
 
 
 def _judge_selection(node: orm.CalcJobNode) -> tuple[str, str | None]:
-    if not node.is_finished_ok and node.exit_status != PaceSelectCalculation.exit_codes.ERROR_SELECTION_EMPTY.status:
+    """Say that the code ran; that it found nothing, in frames that mean nothing, is no fault."""
+    if not node.is_finished_ok and node.exit_status != NOTHING_FOUND:
         return '', cause_of(node)
-    return 'ran MaxVol', None
+    return 'ran to its end', None
 
 
 def _judge_lammps(node: orm.CalcJobNode) -> tuple[str, str | None]:
@@ -161,15 +168,19 @@ JUDGES: dict[str, Callable[[orm.CalcJobNode], tuple[str, str | None]]] = {
     'pw': _judge_pw,
     'pacemaker': _judge_training,
     'pace_activeset': _judge_active_set,
-    'pace_evaluate': _judge_evaluation,
+    'pace_swarm': _judge_selection,
+    'pace_embed': _judge_selection,
     'pace_select': _judge_selection,
+    'pace_evaluate': _judge_evaluation,
     'lammps': _judge_lammps,
 }
 #: By code: the file with its last words.
 OUTPUTS = {
     'pacemaker': PaceTrainCalculation.FILENAME_STDOUT,
     'pace_activeset': PaceActiveSetCalculation.FILENAME_OUTPUT,
-    'pace_evaluate': 'pace-evaluate.err',
+    'pace_swarm': PaceSwarmCalculation.filename_stderr(),
+    'pace_embed': PaceEmbedCalculation.filename_stderr(),
+    'pace_evaluate': PaceEvaluateCalculation.filename_stderr(),
     'pace_select': PaceSelectCalculation.FILENAME_OUTPUT,
     'lammps': PaceLammpsCalculation.FILENAME_OUTPUT,
 }
@@ -184,8 +195,8 @@ def _engines(name: str, node: orm.CalcJobNode) -> Iterable[tuple[str, str]]:
         if node.inputs.parameters['evaluator'] == 'linear':
             return [('pace-fit-linear', log)]
         return [('python-ace', log), ('tensorpotential', log)]
-    if name == 'pace_evaluate':
-        return [('pace-evaluate', _text(node, VERSION_FILE))]
+    if name in ('pace_evaluate', 'pace_swarm', 'pace_embed'):
+        return [(name.replace('_', '-'), _text(node, VERSION_FILE))]
     if name == 'lammps':
         log = _text(node, PaceLammpsCalculation.FILENAME_LOG)
         # With `pace-lmp` the grade does not come from LAMMPS: any LAMMPS will do.
