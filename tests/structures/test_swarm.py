@@ -16,6 +16,7 @@ from aiida_pace.structures.swarm import (
     mode_swarm,
     normal_modes,
     rattle_swarm,
+    split_count,
 )
 
 STEP = 0.005
@@ -60,6 +61,43 @@ def test_same_seed_same_swarm() -> None:
     swarms = [rattle_swarm(bulk('Al'), 3, 0.1, np.random.default_rng(seed)) for seed in (1, 1, 2)]
     assert np.array_equal(swarms[0].positions, swarms[1].positions)
     assert not np.array_equal(swarms[0].positions, swarms[2].positions)
+
+
+def test_candidates_have_the_weights_of_the_structure_but_not_its_labels() -> None:
+    atoms = bulk('Cu', cubic=True)
+    hessian = hessian_of(atoms)
+    atoms.set_array('force_weight', np.array([1.0, 0, 0, 0.5]))
+    atoms.set_array('grade', np.full(4, 9.0))
+    atoms.info |= {'weight': 0.0, 'origin': 'embedded/halt', 'label_uuid': 'of another structure'}
+    atoms.calc = EMT()
+    atoms.get_forces()
+    rng = np.random.default_rng(1)
+    for swarm, origin in (
+        (rattle_swarm(atoms, 3, 0.1, rng), 'swarm/rattle'),
+        (mode_swarm(atoms, 3, hessian, 300, rng), 'swarm/modes'),
+    ):
+        assert swarm.force_weight.reshape(3, 4).tolist() == [[1, 0, 0, 0.5]] * 3
+        assert swarm.weight.tolist() == [0] * 3
+        assert swarm.origin.tolist() == [origin] * 3
+        assert swarm.label_uuid.tolist() == [''] * 3
+        assert swarm.grade is None
+        assert not swarm.is_labelled
+
+
+@given(st.integers(0, 200), st.lists(st.floats(0, 1e6), min_size=1, max_size=5).filter(any))
+def test_a_split_loses_nothing_and_is_as_even_as_whole_numbers_can_be(count: int, shares: list[float]) -> None:
+    split = split_count(count, {str(index): share for index, share in enumerate(shares)})
+    assert sum(split.values()) == count
+    for index, share in enumerate(shares):
+        assert abs(split[str(index)] - count * share / sum(shares)) < 1 + 1e-9
+        assert share > 0 or split[str(index)] == 0
+
+
+def test_the_usual_split() -> None:
+    shares = {'rattle': 2, 'burst': 1, 'modes': 1}
+    assert split_count(20, shares) == {'rattle': 10, 'burst': 5, 'modes': 5}
+    assert split_count(6, shares) == {'rattle': 3, 'burst': 2, 'modes': 1}
+    assert split_count(1, shares) == {'rattle': 1, 'burst': 0, 'modes': 0}
 
 
 def test_a_structure_with_overlaps_gives_no_copies_instead_of_waiting_for_ever() -> None:
