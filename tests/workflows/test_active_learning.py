@@ -241,6 +241,11 @@ def with_single_atom_walker(builder: ProcessBuilder) -> None:
     builder.explore.structures = {'primitive': orm.StructureData(ase=bulk('Si', 'sc', a=2.5))}
 
 
+def with_large_walker(builder: ProcessBuilder) -> None:
+    del builder.select.embed['code']
+    builder.explore.structures = {'large': orm.StructureData(ase=bulk('Si', cubic=True) * (3, 3, 3))}
+
+
 def without_data(builder: ProcessBuilder) -> None:
     del builder.initial['elements']
 
@@ -263,6 +268,7 @@ def with_data_without_references(builder: ProcessBuilder) -> None:
         (without_walkers, '`explore.structures` is empty'),
         (with_foreign_walker, '`explore.structures` contain Al'),
         (with_single_atom_walker, r'`structures\.primitive`: .* one atom only'),
+        (with_large_walker, r'`explore\.structures\.large` has 216 atoms.*: give `select\.embed\.code`'),
         (without_data, 'neither `datasets` nor `initial.elements`'),
         (with_unlabelled_data, r'`datasets\.user` has no labels'),
         (with_data_without_references, 'no reference energy of Si'),

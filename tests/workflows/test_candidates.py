@@ -16,7 +16,7 @@ from aiida.plugins import DataFactory, WorkflowFactory
 from ase import Atom, Atoms
 from ase.build import bulk
 
-from aiida_pace.calculations.functions.candidates import gather_frames, guard_candidates, take_halts
+from aiida_pace.calculations.functions.candidates import choose_candidates, gather_frames, guard_candidates, take_halts
 from aiida_pace.frames import Frames
 from aiida_pace.structures.guards import check_frames
 from aiida_pace.structures.strategies import STRATEGIES
@@ -343,6 +343,37 @@ def test_guards_know_whose_candidates_are_whose(halted: t.Any) -> None:
         'made': {'halt': 2, 'sample': 1, 'swarm/rattle': 2},
         'rejected': {'short_distance': 2},
     }
+
+
+def choose(pool: Frames, strategy: str, count: int) -> dict[str, t.Any]:
+    """Choose from a pool with the grades 1, 2, ... of its atoms and no energies."""
+    evaluation = {'grade': np.arange(1.0, len(pool.numbers) + 1), 'energy': np.zeros(len(pool))}
+    return choose_candidates(
+        AtomsDatasetData(pool),
+        walkers=orm.List(['a'] * len(pool)),
+        potential=recorded_potential(),
+        evaluation=orm.ArrayData(evaluation),
+        guards=orm.Dict(),
+        strategy=orm.Str(strategy),
+        grade_threshold=orm.Float(2.0),
+        max_frames=orm.Int(count),
+        seed=orm.Int(1),
+    )
+
+
+def test_only_grades_of_atoms_that_teach_something_count() -> None:
+    """Of the buffer of a box nothing is learnt: neither the threshold nor a ranking looks at it."""
+    pool = Frames.from_atoms([silicon('embedded/halt', seed=seed) for seed in range(3)])
+    weight = np.zeros(24)
+    weight[[0, 10, 23]] = 1  # grades 1, 11 and 24
+    pool = pool.replace(force_weight=weight)
+    for strategy in ('max_grade', 'd_optimal'):
+        chosen = choose(pool, strategy, 1)['chosen'].frames
+        assert chosen.max_grade().tolist() == [24.0]
+        assert np.count_nonzero(chosen.grade) == 1
+    results = choose(pool, 'd_optimal', 3)
+    assert results['chosen'].frames.max_grade().tolist() == [24.0, 11.0]
+    assert results['account']['below_threshold'] == 1
 
 
 def test_guards_keep_nothing_that_is_labelled_already(halted: t.Any) -> None:

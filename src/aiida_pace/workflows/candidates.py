@@ -24,7 +24,7 @@ from aiida_pace.calculations.functions.candidates import (
 )
 from aiida_pace.calculations.select import PaceSelectCalculation
 from aiida_pace.calculations.swarm import PaceSwarmCalculation
-from aiida_pace.config import EmbeddingConfig, GuardConfig
+from aiida_pace.config import EmbeddingConfig, GuardConfig, SwarmConfig
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
@@ -49,7 +49,7 @@ class CandidatesWorkChain(ResumableWorkChain):
         spec.outline(
             cls.gather,
             if_(cls.has_large_frames)(cls.embed, cls.inspect_embedding),
-            if_(cls.has_halts)(cls.swarm, cls.inspect_swarm),
+            if_(cls.should_swarm)(cls.swarm, cls.inspect_swarm),
             cls.guard,
             cls.inspect_guards,
             cls.evaluate,
@@ -122,8 +122,9 @@ class CandidatesWorkChain(ResumableWorkChain):
             valid_type=orm.Str,
             default=lambda: orm.Str('d_optimal'),
             validator=cls.validate_strategy,
-            help='What is kept: by `d_optimal` the most informative candidates above the threshold, by MaxVol; by '
-            '`max_grade` those of highest grade; by `threshold_random` any above the threshold; by `random` any.',
+            help='What is kept. `d_optimal`: the most informative candidates above the threshold, by MaxVol (boxes '
+            'with buffers by grade); `max_grade`: those of highest grade; `threshold_random`: any above the threshold; '
+            '`random`: any.',
         )
         spec.input(
             'grade_threshold',
@@ -185,7 +186,7 @@ class CandidatesWorkChain(ResumableWorkChain):
     @property
     def max_frames(self) -> int:
         """Largest number of candidates to keep."""
-        halts = sum(int(np.sum(node.frames.origin == 'halt')) for node in self.inputs.extrapolative.values())
+        halts = sum(int(np.sum(node.frames.origin == HALT)) for node in self.inputs.extrapolative.values())
         return int(self.inputs.max_per_halt.value) * max(1, halts)
 
     def gather(self) -> None:
@@ -196,7 +197,9 @@ class CandidatesWorkChain(ResumableWorkChain):
             for name, node in self.inputs.get(kind, {}).items()
         }
         limit = orm.Int(_max_dft_atoms(self.inputs))
-        gathered = gather_frames(self.inputs.guards, limit, self.inputs.max_per_halt, **frames)
+        gathered = gather_frames(
+            self.inputs.guards, limit, self.inputs.max_per_halt, **frames, metadata={'call_link_label': 'gather'}
+        )
         self.ctx.walkers = gathered['walkers']
         self.ctx.parts = {name: gathered[name] for name in ('small', 'large') if name in gathered}
         self.ctx.details, self.ctx.failed = {}, {}
@@ -219,13 +222,16 @@ class CandidatesWorkChain(ResumableWorkChain):
             )
         return None
 
-    def has_halts(self) -> bool:
-        """Return whether there is something to make a swarm around."""
-        return bool(self._halting())
+    def should_swarm(self) -> bool:
+        """Return whether there is something to make a swarm around, and a swarm is asked for."""
+        count = SwarmConfig.model_validate(self.inputs.swarm.parameters.get_dict()).count
+        return count > 0 and bool(self._halting())
 
     def swarm(self) -> ToContext:
         """Make swarms around the halting frames."""
-        inputs = self._inputs(PaceSwarmCalculation, 'swarm', take_halts(**self._halting()))
+        inputs = self._inputs(
+            PaceSwarmCalculation, 'swarm', take_halts(**self._halting(), metadata={'call_link_label': 'take_halts'})
+        )
         return ToContext(swarming=self.submit_once(PaceSwarmCalculation, 'swarm', {**inputs, 'seed': self.inputs.seed}))
 
     def inspect_swarm(self) -> None:
@@ -235,7 +241,14 @@ class CandidatesWorkChain(ResumableWorkChain):
     def guard(self) -> None:
         """Let the guards judge all candidates."""
         known = {f'known__{name}': node for name, node in self.inputs.get('known', {}).items()}
-        guarded = guard_candidates(self.inputs.guards, self.ctx.walkers, **self.ctx.details, **self.ctx.parts, **known)
+        guarded = guard_candidates(
+            self.inputs.guards,
+            self.ctx.walkers,
+            **self.ctx.details,
+            **self.ctx.parts,
+            **known,
+            metadata={'call_link_label': 'guard'},
+        )
         self.ctx.guarded, self.ctx.walkers = guarded['account'], guarded['walkers']
         self.ctx.pool = guarded.get('pool')
 
@@ -263,6 +276,7 @@ class CandidatesWorkChain(ResumableWorkChain):
             walkers=self.ctx.walkers,
             evaluation=self.ctx.evaluation.outputs.evaluation,
             max_frames=orm.Int(self.max_frames),
+            metadata={'call_link_label': 'choose'},
             **{name: self.inputs[name] for name in ('potential', 'guards', 'strategy', 'grade_threshold', 'seed')},
         )
         self.ctx.pool, self.ctx.chosen = chosen['chosen'], chosen['account']
@@ -292,7 +306,14 @@ class CandidatesWorkChain(ResumableWorkChain):
     def results(self) -> None:
         """Attach the candidates, and what became of all others."""
         boxes = {'boxes': self.ctx.details['embedding']} if 'embedding' in self.ctx.details else {}
-        account = sum_up(self.ctx.guarded, self.ctx.chosen, self.ctx.pool, orm.Dict(self.ctx.failed), **boxes)
+        account = sum_up(
+            self.ctx.guarded,
+            self.ctx.chosen,
+            self.ctx.pool,
+            orm.Dict(self.ctx.failed),
+            **boxes,
+            metadata={'call_link_label': 'sum_up'},
+        )
         self.out('dataset', self.ctx.pool)
         self.out('output_parameters', account)
         self.report(f'{self.ctx.pool.count} candidates kept')

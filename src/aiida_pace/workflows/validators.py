@@ -10,17 +10,15 @@ from aiida import orm
 from aiida.common.exceptions import AiidaException
 from ase.data import chemical_symbols
 
-from aiida_pace.config import Config, InitialSetConfig, TrainingConfig, config_error
+from aiida_pace.config import Config, EmbeddingConfig, TrainingConfig, config_error
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.formats.training import TrainingSetError, training_set
+from aiida_pace.formats.training import TrainingSetError, few_atoms, learned_environments, training_plan, training_set
 from aiida_pace.frames import Frames
-from aiida_pace.structures.initial import atoms_per_element
 
 __all__ = (
+    'missing_embedding',
     'missing_executable',
     'missing_pseudos',
-    'missing_references',
-    'unfit_campaign',
     'unfit_data',
     'validate_config',
     'validate_elements',
@@ -80,72 +78,20 @@ def validate_labelled(datasets: Mapping[str, AtomsDatasetData] | None, port: t.A
     return None
 
 
-def unfit_campaign(inputs: Mapping[str, t.Any]) -> str | None:
-    """Refuse inputs of a campaign that do not fit each other."""
-    if not inputs['explore'].get('structures'):
-        return '`explore.structures` is empty: give at least one structure to start a walker from.'
-    if inputs['max_cycles'].value < inputs['quiet_rounds'].value:
-        return '`max_cycles` is below `quiet_rounds`, such a campaign cannot converge: raise it.'
-    datasets, initial = inputs.get('datasets'), inputs['initial']
-    if datasets:
-        elements = {element for dataset in datasets.values() for element in dataset.elements}
-    elif 'elements' in initial:
-        elements = set(initial['elements'])
-        if initial['count'].value <= len(elements):
-            return f'`initial.count` is {initial["count"].value}: give more frames than there are elements.'
-    else:
-        return 'neither `datasets` nor `initial.elements` are given: give labelled frames, or elements to make some of.'
-    walkers = {
-        symbol for structure in inputs['explore']['structures'].values() for symbol in structure.get_symbols_set()
-    }
-    if unknown := sorted(walkers - elements):
-        return (
-            f'`explore.structures` contain {", ".join(unknown)}, which the initial data do not: add it to '
-            '`initial.elements` or to `datasets`.'
-        )
-    return (
-        missing_references(inputs, elements)
-        or missing_pseudos(elements, inputs['label']['pw']['pseudos'])
-        or missing_executable(inputs)
-    )
-
-
-def missing_references(inputs: Mapping[str, t.Any], elements: set[str]) -> str | None:
-    """Refuse ``elements`` for which the settings of the training give no reference energy."""
-    config = TrainingConfig.model_validate(inputs['train']['fit']['parameters'].get_dict())
-    if inputs.get('datasets'):
-        error = unfit_data(inputs['datasets'], config)
-        return f'`datasets`: {error}.' if error else None
-    if isinstance(config.reference_energies, dict):
-        known = set(config.reference_energies)
-    else:
-        makes_atoms = InitialSetConfig.model_validate(inputs['initial']['parameters'].get_dict()).isolated_atoms
-        known = elements if makes_atoms else set()
-    if missing := sorted(elements - known):
-        return (
-            f'no reference energy for {", ".join(missing)}: give it in `train.fit.parameters.reference_energies`, or '
-            'have an isolated atom of it in the initial data.'
-        )
-    return None
-
-
 def unfit_data(datasets: Mapping[str, AtomsDatasetData], config: TrainingConfig) -> str | None:
-    """Return why labelled data make no fit and active set with the settings ``config``, or None when they do."""
+    """Return why labelled data make no fit and active set with the settings ``config``, or None when they do.
+
+    Fewer atoms than functions are no reason: the training takes fewer functions then.
+    """
     if not datasets:
         return 'there are none'
     frames = Frames.concatenate([dataset.frames for dataset in datasets.values()])
     try:
         training_set(frames, config)
+        training_plan(config, frames.elements)
     except TrainingSetError as exception:
         return str(exception)
-    counts = atoms_per_element(frames)
-    for element in frames.elements:
-        if counts.get(element, 0) <= config.functions_per_element:
-            return (
-                f'they hold {counts.get(element, 0)} atoms of {element} with neighbours, the basis has '
-                f'{config.functions_per_element} functions for it'
-            )
-    return None
+    return next(iter(few_atoms(learned_environments(frames, config.cutoff), config.order).values()), None)
 
 
 def missing_pseudos(elements: Iterable[str], pseudos: Iterable[str]) -> str | None:
@@ -153,6 +99,18 @@ def missing_pseudos(elements: Iterable[str], pseudos: Iterable[str]) -> str | No
     missing = sorted(set(elements) - set(pseudos))
     if missing:
         return f'no pseudopotential for {", ".join(missing)}: add it to `pw.pseudos`, keyed by the element.'
+    return None
+
+
+def missing_embedding(structures: Mapping[str, orm.StructureData], embed: Mapping[str, t.Any]) -> str | None:
+    """Refuse walkers that are too large for DFT when there is no code to embed them."""
+    limit = EmbeddingConfig.model_validate(embed['parameters'].get_dict()).max_dft_atoms
+    for name, structure in structures.items():
+        if 'code' not in embed and len(structure.sites) > limit:
+            return (
+                f'`explore.structures.{name}` has {len(structure.sites)} atoms, more than '
+                f'`select.embed.parameters.max_dft_atoms` = {limit}: give `select.embed.code`, or raise that number.'
+            )
     return None
 
 
