@@ -1,6 +1,6 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiida_pace.metrics.audit import draw_audit, speaking
@@ -8,6 +8,7 @@ from aiida_pace.structures.fingerprint import exact_fingerprints
 from tests.fixtures.frames import random_frames
 
 
+@settings(deadline=None)
 @given(
     st.integers(0, 15), st.integers(0, 15), st.integers(0, 12), st.sampled_from([0, 0.2, 0.34, 0.5]), st.integers(0, 99)
 )

@@ -1,5 +1,5 @@
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiida_pace.config import GrowthConfig
@@ -26,6 +26,7 @@ def test_steps_are_bounded_by_atoms_and_by_the_largest_basis() -> None:
     assert grown_functions({'Si': 300}, {'Si': 1000}, growth) is None
 
 
+@settings(deadline=None)
 @given(
     st.dictionaries(ELEMENTS, st.integers(1, 600), min_size=1),
     st.dictionaries(ELEMENTS, st.integers(0, 900)),

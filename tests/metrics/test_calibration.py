@@ -1,12 +1,13 @@
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 from scipy.stats import binom, binomtest
 
 from aiida_pace.metrics.calibration import calibration, wilson_interval
 
 
+@settings(deadline=None)
 @given(st.integers(1, 300), st.floats(0, 1), st.sampled_from([0.8, 0.95, 0.99]))
 def test_wilson_interval_agrees_with_scipy(count: int, share: float, confidence: float) -> None:
     good = round(share * count)

@@ -3,7 +3,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 from ase.calculators.emt import EMT
-from hypothesis import given
+from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiida_pace.frames import FloatArray, Frames
@@ -59,6 +59,7 @@ def test_errors_agree_with_a_loop_over_atoms() -> None:
     assert by_frame.energy == pytest.approx([per_atom[0], np.nan, per_atom[1]], nan_ok=True)
 
 
+@settings(deadline=None)
 @given(st.integers(0, 1000), st.integers(1, 6))
 def test_order_and_rotation_do_not_matter_and_frames_add_up(seed: int, count: int) -> None:
     rng = np.random.default_rng(seed)
@@ -115,6 +116,7 @@ def test_interval_holds_the_truth_as_often_as_it_says(count: int, sigma: float, 
     assert least <= covered <= most
 
 
+@settings(deadline=None)
 @given(st.lists(st.floats(1e-6, 1e6), min_size=1, max_size=30), st.floats(1e-12, 1e12))
 def test_estimate_scales_and_lies_in_its_interval(values: list[float], factor: float) -> None:
     found, scaled = estimate_rmse(values), estimate_rmse(factor * np.array(values))

@@ -2,7 +2,7 @@ import json
 
 import numpy as np
 import pytest
-from hypothesis import given
+from hypothesis import given, settings
 
 from aiida_pace.config import StopConfig
 from aiida_pace.metrics.cost import cost_curve
@@ -11,6 +11,7 @@ from aiida_pace.metrics.history import CycleRecord, best_cycle, quiet_rounds, st
 from tests.metrics.test_judge import audit, cycle, records
 
 
+@settings(deadline=None)
 @given(records())
 def test_records_survive_json(record: CycleRecord) -> None:
     assert CycleRecord.from_dict(json.loads(json.dumps(record.to_dict()))) == record

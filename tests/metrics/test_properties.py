@@ -111,6 +111,7 @@ def both_signs(amplitude: float = 0.005) -> FloatArray:
     return amplitude * np.concatenate([np.eye(6), -np.eye(6)])
 
 
+@settings(deadline=None)
 @given(st.integers(0, 2**32), st.sampled_from([1e-6, 1e-3, 1e-2]))
 def test_elastic_constants_are_found_again_whatever_the_stress_at_rest(seed: int, amplitude: float) -> None:
     constants = random_constants(seed)

@@ -58,37 +58,43 @@ def judge(
     """Return what comes after the last cycle of ``history``; the first rule that holds decides.
 
     1. The last stage is passed, the audit error is at or below the target on enough frames, and the gates are met:
-       converged.
-    2. As many cycles as allowed, or the budget of DFT spent: stop.
-    3. A stage is passed, and another follows: next stage. Passed is a stage after `StopConfig.quiet_rounds` cycles in a
-       row in which every walker came to its end, all at this stage and with the last potential.
-    4. As 1, but the gates have not been looked at: validate, put the answer into the last record, and judge again.
-    5. The last stage is passed, the audit error is above the target (or the gates are not met), and the basis can
+       converged. Passed is a stage after `StopConfig.quiet_rounds` cycles in a row in which every walker came to its
+       end, all at this stage and with the last potential.
+    2. The budget of DFT is spent: stop.
+    3. As 1, but nobody has looked at the gates of this potential: validate, put the answer into the last record, and
+       judge again.
+    4. As many cycles as allowed: stop.
+    5. A stage is passed, and another follows: next stage.
+    6. The last stage is passed, the audit error is above the target (or the gates are not met), and the basis can
        grow: it does. Quiet walkers bring nothing new to learn, so without that the error would stay. When patience has
        run out, only if the basis has not grown since the best cycle.
-    6. Patience has run out while the audit error is above the target, or unknown, or the gates are not met: stop.
+    7. Patience has run out while the audit error is above the target, or unknown, or the gates are not met: stop.
        What counts is in `stale_cycles`. Noise of a small audit can hide an improvement for a cycle or two, or feign
        one, which is what patience is for.
-    7. Continue. A cycle that found nothing to label is as good as any other.
+    8. Continue. A cycle that found nothing to label is as good as any other.
 
     :param stages: number of stages.
-    :param gated: whether there are property gates.
+    :param gated: whether there are property gates; the last answer for a potential holds as long as it is the last.
     """
     if not history:
         return Verdict(Action.CONTINUE, Reason.NOT_STARTED, 'no cycle has been run yet')
+    last = history[-1]
     best, stale = stale_cycles(history, stop)
+    answers = [record.gates for record in history if record.potential == last.potential and record.gates is not None]
+    gates = (answers[-1] if answers else None) if gated else True
     case = _Case(
         history=history,
-        last=history[-1],
+        last=last,
         stop=stop,
         growth=growth,
         stages=stages,
-        wanting=_wanting(history[-1], stop, gated),
+        gates=gates,
+        wanting=_wanting(last, stop, gates),
         quiet=quiet_rounds(history),
         stale=stale,
-        has_grown=any(record.functions != history[-1].functions for record in history[best:]),
+        has_grown=any(record.functions != last.functions for record in history[best:]),
     )
-    for rule in (_converged, _limits, _next_stage, _validate, _grow, _lose_patience):
+    for rule in (_converged, _spend, _validate, _expire, _next_stage, _grow, _lose_patience):
         if (verdict := rule(case)) is not None:
             return verdict
     return _continue(case)
@@ -98,6 +104,7 @@ def judge(
 class _Case:
     """What the rules look at.
 
+    :param gates: whether the last potential meets them; None when nobody has looked.
     :param wanting: what keeps the last potential from being good, whether walkers are quiet or not; None: nothing.
     :param quiet: number of quiet rounds in a row.
     :param stale: number of cycles without improvement.
@@ -109,6 +116,7 @@ class _Case:
     stop: StopConfig
     growth: GrowthConfig
     stages: int
+    gates: bool | None
     wanting: Reason | None
     quiet: int
     stale: int
@@ -126,7 +134,7 @@ class _Case:
     @property
     def is_impatient(self) -> bool:
         audit = self.last.audit
-        is_short = audit is None or audit.value > self.stop.target or self.wanting is Reason.GATES_NOT_MET
+        is_short = audit is None or audit.value > self.stop.target or self.gates is False
         return is_short and self.stale >= self.stop.patience
 
     @property
@@ -140,11 +148,11 @@ class _Case:
             limits = f' ({100 * audit.confidence:g} % interval {1000 * audit.lower:.0f} to {1000 * audit.upper:.0f})'
         error = f'the audit error is {1000 * audit.value:.0f} meV/Å{limits} on {audit.frames} frames'
         relation = 'above' if audit.value > self.stop.target else 'within'
-        gates = ', but the property gates are not met' if self.wanting is Reason.GATES_NOT_MET else ''
+        gates = '; the property gates are not met' if self.gates is False else ''
         return f'{error}, {relation} the target of {target:.0f}{gates}'
 
 
-def _wanting(last: CycleRecord, stop: StopConfig, gated: bool) -> Reason | None:
+def _wanting(last: CycleRecord, stop: StopConfig, gates: bool | None) -> Reason | None:
     """Return what keeps the potential from being good, whether walkers are quiet or not; None when nothing does."""
     audit, reason = last.audit, None
     if audit is None or audit.frames < stop.min_audit:
@@ -153,8 +161,8 @@ def _wanting(last: CycleRecord, stop: StopConfig, gated: bool) -> Reason | None:
         reason = Reason.AUDIT_ABOVE_TARGET
     elif stop.judged_by == 'upper' and (audit.upper is None or audit.upper > stop.target):
         reason = Reason.AUDIT_UNCERTAIN
-    elif gated and not last.gates:
-        reason = Reason.GATES_DUE if last.gates is None else Reason.GATES_NOT_MET
+    elif not gates:
+        reason = Reason.GATES_DUE if gates is None else Reason.GATES_NOT_MET
     return reason
 
 
@@ -164,15 +172,26 @@ def _converged(case: _Case) -> Verdict | None:
     return Verdict(Action.CONVERGED, Reason.ALL_MET, f'{case.quiet} quiet rounds at the last stage; {case.audit}')
 
 
-def _limits(case: _Case) -> Verdict | None:
-    last, hours, cycles = case.last, case.stop.max_core_hours, len(case.history)
-    if hours is not None and last.core_seconds >= 3600 * hours:
-        message = f'{last.core_seconds / 3600:.3g} core-hours of DFT are spent, {hours:g} were allowed; {case.audit}'
-        return Verdict(Action.STOP, Reason.BUDGET_SPENT, message)
-    if cycles >= case.stop.max_cycles:
-        message = f'{cycles} cycles are done, {case.stop.max_cycles} were allowed; {_walkers(last)}; {case.audit}'
-        return Verdict(Action.STOP, Reason.MAX_CYCLES, message)
-    return None
+def _spend(case: _Case) -> Verdict | None:
+    hours, spent = case.stop.max_core_hours, case.last.core_seconds / 3600
+    if hours is None or spent < hours:
+        return None
+    message = f'{spent:.3g} core-hours of DFT are spent, {hours:g} were allowed; {case.audit}'
+    return Verdict(Action.STOP, Reason.BUDGET_SPENT, message)
+
+
+def _validate(case: _Case) -> Verdict | None:
+    if not (case.is_passed and case.is_last_stage and case.wanting is Reason.GATES_DUE):
+        return None
+    return Verdict(Action.VALIDATE, Reason.GATES_DUE, f'all but the property gates is met; {case.audit}')
+
+
+def _expire(case: _Case) -> Verdict | None:
+    cycles = len(case.history)
+    if cycles < case.stop.max_cycles:
+        return None
+    message = f'{cycles} cycles are done, {case.stop.max_cycles} were allowed; {_walkers(case.last)}; {case.audit}'
+    return Verdict(Action.STOP, Reason.MAX_CYCLES, message)
 
 
 def _next_stage(case: _Case) -> Verdict | None:
@@ -180,12 +199,6 @@ def _next_stage(case: _Case) -> Verdict | None:
         return None
     message = f'stage {case.last.stage + 1} of {case.stages} is passed after {case.quiet} quiet rounds; {case.audit}'
     return Verdict(Action.NEXT_STAGE, Reason.STAGE_PASSED, message)
-
-
-def _validate(case: _Case) -> Verdict | None:
-    if not case.is_passed or case.wanting is not Reason.GATES_DUE:
-        return None
-    return Verdict(Action.VALIDATE, Reason.GATES_DUE, f'all but the property gates is met; {case.audit}')
 
 
 def _grow(case: _Case) -> Verdict | None:
