@@ -9,6 +9,7 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
+from aiida_pace.structures._boxes import USUAL_CLASH
 from aiida_pace.structures.embedding import Embedding, EmbeddingError, embed_within, relax_buffer
 from aiida_pace.structures.guards import closest_approach
 
@@ -70,11 +71,19 @@ def prove_embedding(
     :raises EmbeddingError: when no box will do; its cause is that of the last one: ``too_many_atoms``,
         ``short_distance``, ``not_finite`` or ``grade_changed``.
     """
-    limit = min(closest, _closest(atoms, closest)) * (1 - 1e-9)
+    native = min(_closest(atoms, 1.0), 1.0)
+    limit = min(closest, native)
     failure: EmbeddingError | None = None
     for attempt in range(TRIES):
         try:
-            cut = embed_within(atoms, centre, cutoff, max_atoms, margin=attempt * MARGIN_STEP)
+            cut = embed_within(
+                atoms,
+                centre,
+                cutoff,
+                max_atoms,
+                margin=attempt * MARGIN_STEP,
+                clash=max(limit, USUAL_CLASH * native),
+            )
         except EmbeddingError as exception:
             if exception.cause == 'too_many_atoms':
                 # A larger margin takes more atoms still; what was wrong with the boxes that did fit tells more.
@@ -83,7 +92,7 @@ def prove_embedding(
             continue
         for box in _relaxed_first(cut, forces_of, steps, force_tolerance):
             core = box.core
-            if _closest(box.atoms, closest) < limit:
+            if _closest(box.atoms, closest) < limit * (1 - 1e-9):
                 failure = EmbeddingError(f'atoms in the box around atom {centre} are too close', 'short_distance')
                 continue
             try:
