@@ -82,8 +82,8 @@ class InitialSetConfig(Config):
     )
     selection: t.Literal['d_optimal', 'random'] = Field(
         default='d_optimal',
-        description='How the set is picked from the pool: the frames whose atoms span the largest volume in the space of '
-        'the basis functions (MaxVol, needs the engine), or at random, by the shares.',
+        description='How the set is picked from the pool: the frames whose atoms span the largest volume in the space '
+        'of the basis functions (MaxVol, needs the engine), or at random, by the shares.',
     )
     pool_count: int = Field(
         default=300,
@@ -98,7 +98,10 @@ class InitialSetConfig(Config):
     )
     max_small_atoms: int = Field(default=16, ge=1, description='Largest number of atoms of a small cell.')
     max_atoms: int = Field(
-        default=32, ge=8, description='Largest number of atoms of supercells, defects, surfaces, and packings.'
+        default=16,
+        ge=8,
+        description='Largest number of atoms of supercells, defects, surfaces, and packings. MaxVol prefers large '
+        'cells, which have more atoms to offer, but the cost of DFT grows faster than their number.',
     )
     volumes: tuple[PositiveFloat, PositiveFloat] = Field(
         default=(0.75, 1.35), description='Smallest and largest volume, relative to that of the known lattice constant.'
@@ -133,8 +136,9 @@ class InitialSetConfig(Config):
 class TrainingConfig(Config):
     """One fit of an ACE potential.
 
-    What shapes the basis (`cutoff`, `order`, `functions_per_element`, `radial_parameter`, `embedding`) is not used when
-    a fit continues from a potential: that has its own.
+    A fit that continues from a potential has its basis, whatever `cutoff`, `radial_parameter` and `embedding` are. When
+    `functions_per_element` asks for more functions of an element than that has, the basis grows: the coefficients stay
+    where the new fit starts, and functions up to `order` are added at zero. It never shrinks.
     """
 
     evaluator: t.Literal['tensorpot', 'linear'] = Field(
@@ -150,10 +154,11 @@ class TrainingConfig(Config):
         description='Largest number of neighbours in one basis function: 1 is a pair potential, 4 has body order 5. '
         'Beyond 5 only for functions of one or two elements.',
     )
-    functions_per_element: int = Field(
+    functions_per_element: PositiveInt | dict[str, PositiveInt] = Field(
         default=100,
-        ge=1,
-        description='Number of basis functions of each element; an element needs more atoms in the data than that.',
+        description='Number of basis functions of each element: one for all, or by element. Each of the 2^(n-1) blocks '
+        'of an element among n (`Al` and `Al Si` for Al of Al-Si) has the same share, so that it may be a little less; '
+        'it is less where an order has no more. An element needs more atoms in the data than functions.',
     )
     radial_parameter: float = Field(
         default=5.25, gt=0, description='Decay of the radial basis (simplified spherical Bessel functions).'
@@ -204,6 +209,17 @@ class TrainingConfig(Config):
         default=0.0, ge=0, le=0.5, description='Share of the frames kept out of the fit, to watch the error on them.'
     )
     seed: int = Field(default=42, ge=0, lt=2**32, description='Seed of the choice of test frames and of pacemaker.')
+
+    def functions_of(self, element: str) -> int:
+        """Return the number of basis functions that are wanted of an element.
+
+        :raises ValueError: when there is none.
+        """
+        if isinstance(self.functions_per_element, int):
+            return self.functions_per_element
+        if element not in self.functions_per_element:
+            raise ValueError(f'`functions_per_element` has no number for {element}: add it')
+        return self.functions_per_element[element]
 
     @model_validator(mode='after')
     def _check_linear(self) -> TrainingConfig:

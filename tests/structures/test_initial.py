@@ -252,7 +252,7 @@ def test_alloys_hold_all_elements_around_the_composition() -> None:
 
 
 def test_packings_are_dense_and_disordered() -> None:
-    frames = generate_initial_set('Al', 60, seed=1, config=only('packing'))
+    frames = generate_initial_set('Al', 60, seed=1, config=only('packing', max_atoms=32))
     volumes = np.array([atoms.get_volume() / len(atoms) for atoms in frames]) / (4.05**3 / 4)
     assert 0.9 < volumes.min() <= volumes.max() < 1.6
     large = next(atoms for atoms in frames if len(atoms) > 24)

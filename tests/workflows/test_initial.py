@@ -45,7 +45,7 @@ def inputs(pace_code: Callable[[str, str], orm.InstalledCode]) -> Inputs:
     return {
         'elements': orm.List(['Si']),
         'count': orm.Int(20),
-        'parameters': orm.Dict({'pool_count': 60, 'max_atoms': 16}),
+        'parameters': orm.Dict({'pool_count': 60}),
         'basis': {
             'code': pace_code('pace.train', 'pace-fit-linear'),
             'parameters': orm.Dict({'evaluator': 'linear', 'functions_per_element': 40, 'cutoff': 4.5}),
@@ -96,7 +96,7 @@ def test_aluminium_and_silicon(inputs: Inputs) -> None:
     inputs |= {
         'elements': orm.List(['Si', 'Al']),
         'count': orm.Int(40),
-        'parameters': orm.Dict({'pool_count': 80, 'max_atoms': 16}),
+        'parameters': orm.Dict({'pool_count': 80}),
         'structures': {'mine': structure},
     }
     inputs['basis']['parameters'] = orm.Dict({'evaluator': 'linear', 'functions_per_element': 40})
