@@ -67,6 +67,9 @@ def standard_primitive(atoms: Atoms, tolerance: float) -> Atoms:
     if found is None:
         raise CrystalError(f'spglib finds no symmetry of {atoms.get_chemical_formula()}: are atoms too close?')
     cell, places, numbers = found
+    # The first atom at the origin: different cells of one crystal then mostly give the very same frames.
+    places = places - places[0]
+    places -= np.floor(places + 1e-6)
     return Atoms(numbers=numbers, scaled_positions=places, cell=cell, pbc=True)
 
 

@@ -1,0 +1,245 @@
+"""Validate a potential: equation of state, elastic constants and phonons of crystals, against DFT."""
+
+from __future__ import annotations
+
+import typing as t
+
+from aiida import orm
+from aiida.engine import ExitCode, ToContext, if_
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
+
+from aiida_pace.calculations.base import foreign_elements, other_active_set
+from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
+from aiida_pace.calculations.functions.validation import (
+    choose_kpoints_distance,
+    make_response_frames,
+    make_volume_frames,
+    summarise_validation,
+)
+from aiida_pace.config import PropertyTolerances, ValidationConfig
+from aiida_pace.data.active_set import AceActiveSetData
+from aiida_pace.data.dataset import AtomsDatasetData
+from aiida_pace.data.potential import AcePotentialData
+from aiida_pace.structures.crystal import CrystalError, standard_primitive
+from aiida_pace.structures.deformations import commensurate_points
+from aiida_pace.workflows.label import LabelWorkChain
+from aiida_pace.workflows.lane import ResumableWorkChain, cause_of
+from aiida_pace.workflows.validators import missing_pseudos, validate_config
+
+__all__ = ('ValidateWorkChain',)
+
+
+class ValidateWorkChain(ResumableWorkChain):
+    """Compare properties of crystals under a potential with those under DFT, from the very same frames.
+
+    First the crystals at several volumes, labelled and evaluated: each method has its own lattice constant and bulk
+    modulus. Then, at the lattice constant of DFT, strained and displaced frames: elastic constants, atoms relaxed by
+    linear response, and phonons of the same structure under both methods. Shape and fractional places are those given:
+    crystals that leave them free are relaxed beforehand (``residual_force`` and ``residual_shear`` tell). All frames of
+    a crystal have one mesh of k-points, which may be denser than ``label.kpoints_distance`` asks for. Frames that the
+    profile has labelled before are not labelled again, so that the next potential costs no DFT.
+    """
+
+    @classmethod
+    def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
+        """Define the process specification."""
+        super().define(spec)
+        spec.input_namespace(
+            'structures',
+            valid_type=orm.StructureData,
+            dynamic=True,
+            help='The crystals, by name; any cell of each, at about its equilibrium.',
+        )
+        spec.input('potential', valid_type=AcePotentialData, help='The potential to validate.')
+        spec.input(
+            'active_set',
+            valid_type=AceActiveSetData,
+            required=False,
+            help='Its active set; with it the highest extrapolation grade of the frames is told.',
+        )
+        spec.input(
+            'parameters',
+            valid_type=orm.Dict,
+            default=orm.Dict,
+            validator=validate_config(ValidationConfig),
+            help='Settings of `ValidationConfig`: which properties, and from which frames.',
+        )
+        spec.input(
+            'tolerances',
+            valid_type=orm.Dict,
+            default=orm.Dict,
+            validator=validate_config(PropertyTolerances),
+            help='Settings of `PropertyTolerances`: how far each property may be from that of DFT.',
+        )
+        # Frames of finite differences are near duplicates by intent: all of them go to DFT.
+        spec.expose_inputs(LabelWorkChain, namespace='label', exclude=('dataset', 'duplicate_tolerance'))
+        spec.expose_inputs(
+            PaceEvaluateCalculation, namespace='evaluate', exclude=('dataset', 'potential', 'active_set')
+        )
+        spec.inputs.validator = cls.validate_inputs
+        spec.outline(
+            cls.make_volumes,
+            cls.run_volumes,
+            cls.inspect_volumes,
+            cls.make_responses,
+            if_(cls.has_responses)(cls.run_responses, cls.inspect_responses),
+            cls.summarise,
+            cls.results,
+        )
+        spec.output(
+            'output_parameters',
+            valid_type=orm.Dict,
+            required=False,
+            help='By structure: lattice constant (Å), bulk modulus and elastic constants (GPa), phonons (THz) under '
+            'DFT and the potential, their differences, and why any is missing; `core_seconds` of DFT spent.',
+        )
+        spec.output(
+            'gates',
+            valid_type=orm.Dict,
+            required=False,
+            help='`passed`, whether every property is within its tolerance; `failed`, a sentence on each that is not; '
+            'by structure and property, the largest deviation.',
+        )
+        spec.output_namespace(
+            'datasets',
+            valid_type=AtomsDatasetData,
+            dynamic=True,
+            required=False,
+            help='The labelled frames, `volumes` and `responses`: to train on, too.',
+        )
+        spec.output_namespace(
+            'accounts',
+            valid_type=orm.Dict,
+            dynamic=True,
+            required=False,
+            help='The accounts of the labelling of `volumes` and `responses`.',
+        )
+        spec.exit_code(
+            410, 'ERROR_LABELS_FAILED', message='the {step} of the crystals could not be labelled by DFT: {cause}'
+        )
+        spec.exit_code(
+            411,
+            'ERROR_EVALUATION_FAILED',
+            message='the {step} of the crystals could not be evaluated with the potential: {cause}',
+        )
+        spec.exit_code(
+            510,
+            'ERROR_PROPERTIES_INCOMPLETE',
+            message='DFT does not tell all properties: {causes}. Mend the cause and run again, what is labelled is '
+            'reused.',
+        )
+
+    @classmethod
+    def validate_inputs(cls, value: t.Any, _: t.Any) -> str | None:
+        """Refuse structures that are no crystals of the potential's elements, and a foreign active set."""
+        structures, potential = value.get('structures') or {}, value.get('potential')
+        if not structures:
+            return '`structures` is empty: give at least one crystal.'
+        config = ValidationConfig.model_validate(value['parameters'].get_dict())
+        for name, structure in structures.items():
+            port = f'structures.{name}'
+            elements = structure.get_symbols_set()
+            remedy = 'give crystals of these elements'
+            if error := foreign_elements(port, elements, potential, remedy):
+                return error
+            if error := missing_pseudos(elements, value['label']['pw']['pseudos']):
+                return f'`{port}`: {error}'
+            try:
+                commensurate_points(standard_primitive(structure.get_ase(), config.symmetry_tolerance), config)
+            except CrystalError as exception:
+                return f'`{port}`: {exception}.'
+        return other_active_set(value.get('active_set'), potential)
+
+    def make_volumes(self) -> None:
+        """Make the frames of the equations of state, and choose k-points that no frame of theirs changes."""
+        distance = self.inputs.label['kpoints_distance']
+        self.ctx.kpoints_distance = choose_kpoints_distance(self.inputs.parameters, distance, **self._structures)
+        self.report(f'distance between k-points: {self.ctx.kpoints_distance.value:g} for {distance.value:g} 1/Å')
+        self.ctx.frames = {'volumes': make_volume_frames(self.inputs.parameters, **self._structures)}
+
+    def run_volumes(self) -> ToContext:
+        """Label and evaluate them."""
+        return self._run('volumes')
+
+    def inspect_volumes(self) -> ExitCode | None:
+        """Attach their labels; stop when a method says nothing."""
+        return self._inspect('volumes')
+
+    def make_responses(self) -> None:
+        """Make the strained and displaced frames at the volume where DFT has its lowest energy."""
+        labels = self.outputs['datasets']['volumes']
+        made = make_response_frames(self.inputs.parameters, labels, **self._structures)
+        if made:
+            self.ctx.frames['responses'] = made['dataset']
+
+    def has_responses(self) -> bool:
+        """Return whether there are any: they may not be asked for, or DFT may have told no volume."""
+        return 'responses' in self.ctx.frames
+
+    def run_responses(self) -> ToContext:
+        """Label and evaluate them."""
+        return self._run('responses')
+
+    def inspect_responses(self) -> ExitCode | None:
+        """Attach their labels; stop when a method says nothing."""
+        return self._inspect('responses')
+
+    def summarise(self) -> None:
+        """Attach the properties and the gates."""
+        nodes: dict[str, orm.Data] = dict(self._structures)
+        for step, frames in self.ctx.frames.items():
+            nodes |= {
+                f'frames__{step}': frames,
+                f'labels__{step}': self.outputs['datasets'][step],
+                f'account__{step}': self.outputs['accounts'][step],
+                f'evaluation__{step}': self.ctx[f'evaluate_{step}'].outputs.evaluation,
+            }
+        summary = summarise_validation(self.inputs.parameters, self.inputs.tolerances, **nodes)
+        self.out('output_parameters', summary['output_parameters'])
+        self.out('gates', summary['gates'])
+
+    def results(self) -> ExitCode | None:
+        """Say which gates failed, and what DFT did not tell."""
+        for sentence in self.outputs['gates']['failed'] or ['all properties are within their tolerances']:
+            self.report(sentence)
+        causes = [
+            f'{name}: {prop.replace("_", " ")}: {cause}'
+            for name, found in self.outputs['output_parameters']['structures'].items()
+            for prop, cause in found['errors']['dft'].items()
+        ]
+        return self.exit_codes.ERROR_PROPERTIES_INCOMPLETE.format(causes='; '.join(causes)) if causes else None
+
+    @property
+    def _structures(self) -> dict[str, orm.StructureData]:
+        """The structures, by the names that calcfunctions take."""
+        return {f'structure__{name}': node for name, node in self.inputs.structures.items()}
+
+    def _run(self, step: str) -> ToContext:
+        """Label the frames of ``step``, and evaluate them at the same time."""
+        frames = self.ctx.frames[step]
+        potential = {name: self.inputs[name] for name in ('potential', 'active_set') if name in self.inputs}
+        label = {
+            **self.exposed_inputs(LabelWorkChain, 'label'),
+            'dataset': frames,
+            'kpoints_distance': self.ctx.kpoints_distance,
+        }
+        evaluate = {**self.exposed_inputs(PaceEvaluateCalculation, 'evaluate'), **potential, 'dataset': frames}
+        self.report(f'{frames.count} frames of the {step}')
+        return ToContext(
+            **{
+                f'label_{step}': self.submit_once(LabelWorkChain, f'label_{step}', label),
+                f'evaluate_{step}': self.submit_once(PaceEvaluateCalculation, f'evaluate_{step}', evaluate),
+            }
+        )
+
+    def _inspect(self, step: str) -> ExitCode | None:
+        """Attach labels and account of ``step``; return why a method says nothing of it."""
+        label, evaluation = self.ctx[f'label_{step}'], self.ctx[f'evaluate_{step}']
+        for port, output in (('datasets', 'dataset'), ('accounts', 'output_parameters')):
+            if output in label.outputs:
+                self.out(f'{port}.{step}', label.outputs[output])
+        if not label.is_finished_ok or 'dataset' not in label.outputs:
+            return self.exit_codes.ERROR_LABELS_FAILED.format(step=step, cause=cause_of(label))
+        if not evaluation.is_finished_ok:
+            return self.exit_codes.ERROR_EVALUATION_FAILED.format(step=step, cause=cause_of(evaluation))
+        return None
