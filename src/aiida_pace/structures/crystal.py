@@ -66,7 +66,7 @@ def standard_primitive(atoms: Atoms, tolerance: float) -> Atoms:
     found = spglib.standardize_cell(_spglib_cell(atoms), to_primitive=True, no_idealize=False, symprec=tolerance)
     if found is None:
         raise CrystalError(f'spglib finds no symmetry of {atoms.get_chemical_formula()}: are atoms too close?')
-    cell, places, numbers = found
+    cell, places, numbers = (np.asarray(part) for part in found)
     # The first atom at the origin: different cells of one crystal then mostly give the very same frames.
     places = places - places[0]
     places -= np.floor(places + 1e-6)
