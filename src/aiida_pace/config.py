@@ -88,7 +88,7 @@ class InitialSetConfig(Config):
     pool_count: int = Field(
         default=300,
         ge=1,
-        le=2000,
+        le=1000,
         description='Number of structures made to pick from, without isolated atoms, dimers and trimers: of these just '
         'as many are made as belong in the set.',
     )

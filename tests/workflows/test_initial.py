@@ -185,6 +185,10 @@ def test_a_length_that_is_a_guess_is_reported(inputs: Inputs) -> None:
             {'structures': {'mine': bulk('Si')}, 'parameters': {'shares': {'bulk': 1}}},
             '`structures` are given, but `shares`',
         ),
+        (
+            {'basis': {'parameters': {'functions_per_element': {'Al': 9}}}},
+            '`basis.parameters`: `functions_per_element` has no number for Si',
+        ),
         ({'basis': {}}, '`basis.code` is missing: give it, or `selection: random`'),
         ({'select': {}}, '`select.code` is missing: give it, or `selection: random`'),
     ],
@@ -194,6 +198,9 @@ def test_bad_input_is_refused(inputs: Inputs, changes: Inputs, message: str) -> 
         if name == 'structures':
             inputs[name] = {key: orm.StructureData(ase=atoms) for key, atoms in value.items()}
         else:
-            inputs[name] = value if name in ('basis', 'select') else orm.to_aiida_type(value)
+            nodes = (
+                {key: orm.to_aiida_type(node) for key, node in value.items()} if name in ('basis', 'select') else None
+            )
+            inputs[name] = orm.to_aiida_type(value) if nodes is None else nodes
     with pytest.raises(ValueError, match=message):
         run_get_node(InitialSetWorkChain, **inputs)

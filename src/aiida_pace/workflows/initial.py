@@ -145,8 +145,16 @@ class InitialSetWorkChain(ResumableWorkChain):
             return f'`count` is {count}, the pool has {config.pool_count}: raise `pool_count` of the `parameters`.'
         if not applicable_shares(elements, config, has_structures=bool(structures)):
             return '`parameters`: no recipe with a share above 0 applies to these elements; raise one in `shares`.'
-        if error := cls._unfit_structures(structures, elements, config):
-            return error
+        return cls._unfit_structures(structures, elements, config) or cls._unfit_basis(value, elements, config)
+
+    @staticmethod
+    def _unfit_basis(value: Mapping[str, t.Any], elements: list[str], config: InitialSetConfig) -> str | None:
+        training = TrainingConfig.model_validate(value['basis']['parameters'].get_dict())
+        try:
+            for element in elements:
+                training.functions_of(element)
+        except ValueError as exception:
+            return f'`basis.parameters`: {exception}.'
         missing = [name for name in ('basis', 'select') if 'code' not in value[name]]
         if config.selection == 'd_optimal' and missing:
             return f'`{missing[0]}.code` is missing: give it, or `selection: random` in the `parameters`.'
@@ -250,9 +258,10 @@ class InitialSetWorkChain(ResumableWorkChain):
 
     def _insufficient(self, dataset: AtomsDatasetData, what: str, port: str) -> ExitCode | None:
         """Return the exit code for a data set that holds too few atoms of an element for its functions."""
-        functions = TrainingConfig.model_validate(self.inputs.basis.parameters.get_dict()).functions_per_element
+        config = TrainingConfig.model_validate(self.inputs.basis.parameters.get_dict())
         counts = atoms_per_element(dataset.frames)
         for element in self.inputs.elements:
+            functions = config.functions_of(element)
             if counts.get(element, 0) <= functions:
                 return self.exit_codes.ERROR_ATOMS_INSUFFICIENT.format(
                     what=what, atoms=counts.get(element, 0), element=element, functions=functions, port=port
