@@ -110,7 +110,6 @@ def summarise_campaign(node: orm.WorkChainNode) -> CampaignSummary:
     stand = node.base.extras.get(CAMPAIGN_EXTRA, {})
     children = phases(pk)
     running = next((child for child in reversed(children) if child.is_open), None) if state not in ENDED else None
-    numbers = {label: value for _, label, value in graph.inputs_of_called(pk, 0, '%', 'attributes.value')}
     steps = summarise_steps(pk, children)
     return CampaignSummary(
         pk=pk,
@@ -119,9 +118,9 @@ def summarise_campaign(node: orm.WorkChainNode) -> CampaignSummary:
         exit_message=node.exit_message or node.exception or (node.process_status if state == 'killed' else None),
         phase=stand.get('phase', 'waiting for the daemon'),
         cycle=stand.get('cycle', 0),
-        max_cycles=numbers.get('max_cycles'),
+        max_cycles=stand.get('max_cycles'),
         quiet_rounds=stand.get('quiet_rounds', 0),
-        quiet_target=numbers.get('quiet_rounds'),
+        quiet_target=stand.get('quiet_target'),
         labels=steps[-1].labels if steps else given_labels(pk),
         elapsed=((node.mtime if state in ENDED else timezone.now()) - node.ctime).total_seconds(),
         steps=steps,

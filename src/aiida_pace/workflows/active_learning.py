@@ -1,4 +1,4 @@
-"""The loop, and only the loop: label, train, explore, select, until the walkers are quiet."""
+"""The loop, and only the loop: label, train, explore, select, audit, judge, until the potential can be trusted."""
 
 from __future__ import annotations
 
@@ -10,30 +10,43 @@ from aiida.engine import ExitCode, ProcessBuilder, ToContext, if_, while_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
-from aiida_pace.calculations.functions.initial import generate_initial
-from aiida_pace.config import TrainingConfig
-from aiida_pace.structures.initial import atoms_per_element
+from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
+from aiida_pace.calculations.functions.audit import (
+    concatenate_frames,
+    draw_audit_frames,
+    split_labels,
+    summarise_audit,
+)
+from aiida_pace.calculations.functions.judge import judge_cycle
+from aiida_pace.metrics.history import best_cycle
+from aiida_pace.metrics.judge import Action, Reason
+from aiida_pace.workflows.campaign_base import CampaignWorkChain
 from aiida_pace.workflows.campaign_ports import define_inputs, define_outputs
-from aiida_pace.workflows.campaign_state import CAMPAIGN_EXTRA
 from aiida_pace.workflows.candidates import CandidatesWorkChain
+from aiida_pace.workflows.check import CheckWorkChain, check_inputs
 from aiida_pace.workflows.explore import ExploreWorkChain
+from aiida_pace.workflows.initial import InitialSetWorkChain
 from aiida_pace.workflows.label import LabelWorkChain
-from aiida_pace.workflows.lane import ResumableWorkChain, cause_of
+from aiida_pace.workflows.lane import cause_of
 from aiida_pace.workflows.protocols import fill_builder
+from aiida_pace.workflows.reuse import label_costs
 from aiida_pace.workflows.train.base import TrainBaseWorkChain
+from aiida_pace.workflows.validate import ValidateWorkChain
 from aiida_pace.workflows.validators import unfit_data
 
 __all__ = ('ActiveLearningWorkChain',)
 
 
-class ActiveLearningWorkChain(ProtocolMixin, ResumableWorkChain):
+class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
     """Make an ACE potential from nothing, or from labelled frames, by active learning.
 
     An initial set is generated and labelled with DFT (``initial``, ``label``); a potential is trained on it, with its
     active set (``train``). Then, in cycles: walkers explore with molecular dynamics until one meets an extrapolation
-    grade that says "unknown" (``explore``); around each halt candidates are made, and the most informative ones by
-    D-optimality are kept (``select``), labelled, and trained on. The campaign has converged when every walker came to
-    its end in ``quiet_rounds`` cycles in a row. ``get_builder_from_protocol`` fills in all inputs.
+    grade that says "unknown" (``explore``); around each halt candidates are made, and the most informative ones are
+    kept (``select``); frames drawn at random are added (``audit``); all are labelled. The error of the potential on the
+    audit frames, which are never trained on, is what the campaign is judged by (``stop``): it has converged when the
+    walkers of the last of its ``stages`` are quiet, the audit error is within its target, and the properties
+    (``validate``) are as DFT says. ``get_builder_from_protocol`` fills in all inputs.
     """
 
     @classmethod
@@ -43,21 +56,27 @@ class ActiveLearningWorkChain(ProtocolMixin, ResumableWorkChain):
         define_inputs(spec)
         spec.outline(
             cls.setup,
+            if_(cls.should_check)(cls.check, cls.inspect_check),
             if_(cls.should_label_initial)(
                 cls.generate_initial,
                 cls.inspect_initial,
                 cls.label,
                 cls.inspect_labels,
             ),
-            cls.train,
-            cls.inspect_training,
+            if_(cls.should_train)(cls.train, cls.inspect_training),
             while_(cls.should_run_cycle)(
                 cls.explore,
                 cls.inspect_exploration,
+                cls.draw_audit,
                 if_(cls.has_halts)(cls.select, cls.inspect_selection),
-                if_(cls.has_candidates)(cls.label, cls.inspect_labels),
-                if_(cls.has_new_labels)(cls.train, cls.inspect_training),
+                if_(cls.has_frames_to_label)(cls.label, cls.inspect_labels),
+                if_(cls.has_audit)(cls.audit, cls.inspect_audit),
+                cls.judge,
+                if_(cls.should_validate)(cls.validate, cls.inspect_validation, cls.judge),
+                if_(cls.should_train)(cls.train, cls.inspect_training),
             ),
+            cls.choose_potential,
+            if_(cls.should_validate_result)(cls.validate, cls.inspect_validation),
             cls.results,
         )
         define_outputs(spec)
@@ -90,58 +109,63 @@ class ActiveLearningWorkChain(ProtocolMixin, ResumableWorkChain):
         inputs = cls.get_protocol_inputs(protocol, overrides)
         return fill_builder(cls.get_builder(), codes, structures, inputs, options or {})
 
-    def setup(self) -> None:
-        """Start with nothing, or with the data sets that were given."""
-        self.ctx.cycle, self.ctx.quiet_rounds, self.ctx.requested, self.ctx.failed = 0, 0, 0, 0
-        self.ctx.potential = self.ctx.active_set = self.ctx.training = self.ctx.candidates = self.ctx.new_labels = None
-        self.ctx.halted, self.ctx.failed_walkers = [], []
-        given = self.inputs.datasets if 'datasets' in self.inputs else {}
-        self.ctx.datasets = {f'given_{name}': dataset for name, dataset in given.items()}
+    def should_check(self) -> bool:
+        """Return whether to try all codes first."""
+        return bool(self.inputs.check.value)
 
-    @property
-    def cycle_label(self) -> str:
-        """Where the campaign stands, as the first part of link labels."""
-        return f'cycle_{self.ctx.cycle:02d}' if self.ctx.cycle else 'initial'
+    def check(self) -> ToContext:
+        """Try every code on something tiny."""
+        self._enter('check')
+        inputs = check_inputs(self.inputs, self._elements)
+        return ToContext(check_process=self.submit_once(CheckWorkChain, 'check', inputs))
+
+    def inspect_check(self) -> ExitCode | None:
+        """Stop before the first DFT run when a code does not work."""
+        process = self.ctx.check_process
+        return None if process.is_finished_ok else self._stop(self.exit_codes.ERROR_CHECK_FAILED, process)
 
     def should_label_initial(self) -> bool:
         """Return whether an initial set has to be made and labelled."""
         return not self.ctx.datasets
 
-    def generate_initial(self) -> None:
-        """Generate the structures of the initial set."""
+    def generate_initial(self) -> ToContext:
+        """Choose the structures that are labelled first."""
         self._enter('generate')
-        self.ctx.candidates = generate_initial(
-            **self.inputs.initial, seed=self.inputs.seed, metadata={'call_link_label': 'initial_generate'}
-        )
+        inputs = {**self.exposed_inputs(InitialSetWorkChain, 'initial'), 'seed': self.inputs.seed}
+        inputs['basis'] = {**inputs.get('basis', {}), 'parameters': self.inputs.train.fit.parameters}
+        return ToContext(initial=self.submit_once(InitialSetWorkChain, 'initial_generate', inputs))
 
     def inspect_initial(self) -> ExitCode | None:
-        """Stop before the first DFT run when no active set could be built from the initial set."""
-        functions = self._training_config.functions_per_element
-        counts = atoms_per_element(self.ctx.candidates.frames)
-        for element in self.inputs.initial.elements:
-            if counts.get(element, 0) <= functions:
-                return self.exit_codes.ERROR_INITIAL_SET_TOO_SMALL.format(
-                    atoms=counts.get(element, 0), element=element, functions=functions
-                )
+        """Stop before the first DFT run when there is no initial set."""
+        if not self.ctx.initial.is_finished_ok:
+            return self._stop(self.exit_codes.ERROR_INITIAL_SET_FAILED, self.ctx.initial)
+        self.ctx.candidates = self.ctx.initial.outputs.dataset
         return None
 
+    def has_frames_to_label(self) -> bool:
+        """Return whether there is something to label."""
+        return self.ctx.candidates is not None or self.ctx.drawn is not None
+
     def label(self) -> ToContext:
-        """Label the candidates with DFT."""
-        self._enter('label', frames=self.ctx.candidates.count)
-        inputs = {**self.exposed_inputs(LabelWorkChain, 'label'), 'dataset': self.ctx.candidates}
+        """Label the candidates, and with them the audit frames, with DFT."""
+        parts = {'candidates': self.ctx.candidates, 'audit': self.ctx.drawn}
+        frames = {name: node for name, node in parts.items() if node is not None}
+        dataset = next(iter(frames.values())) if len(frames) == 1 else concatenate_frames(**frames)
+        self._enter('label', frames=dataset.count)
+        inputs = {**self.exposed_inputs(LabelWorkChain, 'label'), 'dataset': dataset}
         return ToContext(labels=self.submit_once(LabelWorkChain, f'{self.cycle_label}_label', inputs))
 
     def inspect_labels(self) -> ExitCode | None:
         """Take the new labels; stop when too many failed in all, or when the first ones make no fit."""
         labels = self.ctx.labels
-        self.ctx.candidates, self.ctx.new_labels = None, None
         if 'output_parameters' not in labels.outputs:
             return self._stop(self.exit_codes.ERROR_LABELS_FAILED, labels)
-        if 'dataset' in labels.outputs:
-            self.ctx.new_labels = self.ctx.datasets[self.cycle_label] = labels.outputs.dataset
         account = labels.outputs.output_parameters
         self.ctx.requested += account['requested']
         self.ctx.failed += account['failed']
+        self.ctx.core_seconds += account['core_seconds']
+        if 'dataset' in labels.outputs:
+            self._take_labels(labels.outputs.dataset)
         # A cycle asks for few frames: what may fail is a share of all that the campaign has asked for.
         if self.ctx.failed > self.inputs.label.max_failed_fraction.value * self.ctx.requested:
             return self._stop(self.exit_codes.ERROR_LABELS_FAILED, labels)
@@ -149,27 +173,40 @@ class ActiveLearningWorkChain(ProtocolMixin, ResumableWorkChain):
             return self._stop(self.exit_codes.ERROR_LABELS_INSUFFICIENT, cause)
         return None
 
-    def has_new_labels(self) -> bool:
-        """Return whether there is something new to learn."""
-        return self.ctx.new_labels is not None
+    def _take_labels(self, labels: t.Any) -> None:
+        """Set the audit frames apart from what is trained on."""
+        costs = label_costs(labels)
+        parts = split_labels(labels, metadata={'call_link_label': f'{self.cycle_label}_split'})
+        if 'audit' in parts:
+            self.ctx.audits[self.cycle_label] = parts['audit']
+        if 'training' in parts:
+            self._add_training_set(self.cycle_label, parts['training'])
+            self.ctx.new_labels = parts['training'].count
+            self.ctx.training_core_seconds += sum(
+                cost for cost, origin in zip(costs, labels.frames.origin, strict=True) if origin != 'audit'
+            )
+
+    def should_train(self) -> bool:
+        """Return whether there is something new to learn, or a larger basis to learn it with."""
+        return self.ctx.active_set is None or self.ctx.new_labels > 0 or self._verdict('action') == Action.GROW_BASIS
 
     def train(self) -> ToContext:
-        """Train on everything labelled so far, continuing from the last potential."""
+        """Train on everything labelled so far, but for audits, continuing from the last potential."""
         self._enter('train', frames=sum(dataset.count for dataset in self.ctx.datasets.values()))
         inputs = self.exposed_inputs(TrainBaseWorkChain, 'train')
-        inputs['fit'] = {**inputs['fit'], 'datasets': dict(self.ctx.datasets)}
+        inputs['fit'] = {**inputs['fit'], 'datasets': self.ctx.datasets}
         if self.ctx.potential is not None:
             inputs['fit']['potential'] = self.ctx.potential
+        if self.ctx.functions is not None:
+            parameters = {**inputs['fit']['parameters'].get_dict(), 'functions_per_element': self.ctx.functions}
+            inputs['fit']['parameters'] = orm.Dict(parameters)
         return ToContext(training_process=self.submit_once(TrainBaseWorkChain, f'{self.cycle_label}_train', inputs))
 
     def inspect_training(self) -> ExitCode | None:
         """Take the new potential; stop when it is not whole, handing over what there is."""
         training = self.ctx.training_process
-        self.ctx.new_labels = None
         if 'potential' in training.outputs:
-            self.ctx.potential = training.outputs.potential
-            self.ctx.training = training.outputs.output_parameters
-            self.ctx.active_set = training.outputs.active_set if 'active_set' in training.outputs else None
+            self._take_potential(training)
         if not training.is_finished_ok:
             return self._stop(self.exit_codes.ERROR_TRAINING_FAILED, training)
         self.report(
@@ -179,31 +216,44 @@ class ActiveLearningWorkChain(ProtocolMixin, ResumableWorkChain):
         return None
 
     def should_run_cycle(self) -> bool:
-        """Return whether to go on: not yet converged, and cycles left."""
-        return not self._is_converged() and self.ctx.cycle < self.inputs.max_cycles.value
+        """Return whether to go on: the last verdict was neither the end nor convergence."""
+        return self._verdict('action') not in (Action.STOP, Action.CONVERGED)
 
     def explore(self) -> ToContext:
-        """Run the walkers with the current potential."""
-        self.ctx.cycle += 1
-        self._enter('explore', walkers=len(self.inputs.explore.structures))
+        """Run the walkers of the current stage with the current potential."""
+        self._begin_cycle()
+        self._enter('explore', walkers=len(self._walkers), stage=self.ctx.stage + 1)
         inputs = {**self.exposed_inputs(ExploreWorkChain, 'explore'), 'seed': self._cycle_seed()}
-        inputs['lammps'] = {**inputs['lammps'], **self._potential()}
+        inputs['structures'] = self._walkers
+        inputs['lammps'] = {**inputs['lammps'], **self._potential(), 'parameters': self._stage_parameters()}
         return ToContext(exploration=self.submit_once(ExploreWorkChain, f'{self.cycle_label}_explore', inputs))
 
     def inspect_exploration(self) -> ExitCode | None:
-        """Count the halts; a round is quiet when every walker came to its end."""
+        """Count the halts."""
         exploration = self.ctx.exploration
         if not exploration.is_finished_ok:
             return self._stop(self.exit_codes.ERROR_EXPLORATION_FAILED, exploration)
         summary = exploration.outputs.output_parameters
-        self.ctx.halted, self.ctx.failed_walkers = summary['halted'], list(summary['failed'])
-        quiet = len(summary['completed']) == len(self.inputs.explore.structures)
-        self.ctx.quiet_rounds = self.ctx.quiet_rounds + 1 if quiet else 0
+        self.ctx.halted = summary['halted']
         self.report(
-            f'{self.cycle_label}: {len(self.ctx.halted)} walkers halted, {len(self.ctx.failed_walkers)} failed, '
-            f'highest extrapolation grade {summary["max_grade"]:.1f}; {self.ctx.quiet_rounds} quiet rounds'
+            f'{self.cycle_label}: {len(self.ctx.halted)} walkers halted, {len(summary["failed"])} failed, '
+            f'highest extrapolation grade {summary["max_grade"]:.1f}'
         )
         return None
+
+    def draw_audit(self) -> None:
+        """Draw audit frames from the MD below the halting threshold, before candidates are chosen from it."""
+        samples = {f'samples__{name}': node for name, node in self._samples().items()}
+        if samples:
+            known = {f'known__{name}': node for name, node in self._known().items()}
+            made = draw_audit_frames(
+                self.inputs.audit,
+                self._cycle_seed(),
+                **samples,
+                **known,
+                metadata={'call_link_label': f'{self.cycle_label}_draw'},
+            )
+            self.ctx.drawn = made.get('dataset')
 
     def has_halts(self) -> bool:
         """Return whether some walker met what the potential does not know."""
@@ -212,14 +262,13 @@ class ActiveLearningWorkChain(ProtocolMixin, ResumableWorkChain):
     def select(self) -> ToContext:
         """Choose what to label around the halts."""
         self._enter('select', halts=len(self.ctx.halted))
-        outputs = self.ctx.exploration.outputs
-        samples = outputs.samples if 'samples' in outputs else {}
+        known = self._known() | ({'drawn': self.ctx.drawn} if self.ctx.drawn is not None else {})
         inputs = {
             **self.exposed_inputs(CandidatesWorkChain, 'select'),
             **self._potential(),
-            'extrapolative': dict(outputs.extrapolative),
-            'samples': {name: frames for name, frames in samples.items() if name in self.ctx.halted},
-            'known': dict(self.ctx.datasets),
+            'extrapolative': dict(self.ctx.exploration.outputs.extrapolative),
+            'samples': {name: frames for name, frames in self._samples().items() if name in self.ctx.halted},
+            'known': known,
             'seed': self._cycle_seed(),
         }
         return ToContext(selection=self.submit_once(CandidatesWorkChain, f'{self.cycle_label}_select', inputs))
@@ -235,54 +284,104 @@ class ActiveLearningWorkChain(ProtocolMixin, ResumableWorkChain):
             return self._stop(self.exit_codes.ERROR_SELECTION_FAILED, selection)
         return None
 
-    def has_candidates(self) -> bool:
-        """Return whether there is something to label."""
-        return self.ctx.candidates is not None
+    def has_audit(self) -> bool:
+        """Return whether there are audit frames that may speak for the current potential."""
+        return bool(self._speaking_audits())
+
+    def audit(self) -> ToContext:
+        """Evaluate the potential that made the MD on the audit frames."""
+        audits = self._speaking_audits()
+        dataset = next(iter(audits.values())) if len(audits) == 1 else concatenate_frames(**audits)
+        self._enter('audit', frames=dataset.count)
+        inputs = {**self.inputs.select.evaluate, **self._potential(), 'dataset': dataset}
+        return ToContext(audit_process=self.submit_once(PaceEvaluateCalculation, f'{self.cycle_label}_audit', inputs))
+
+    def inspect_audit(self) -> None:
+        """Compute the error on the audit frames; without it the campaign goes on, and is not converged."""
+        process = self.ctx.audit_process
+        if not process.is_finished_ok:
+            self.report(f'{self.cycle_label}: no audit: {cause_of(process)}')
+            return
+        self.ctx.audit = summarise_audit(
+            process.inputs.dataset,
+            process.outputs.evaluation,
+            self.inputs.audit,
+            orm.Float(self._stop_config.target),
+            metadata={'call_link_label': f'{self.cycle_label}_audit_errors'},
+        )
+
+    def judge(self) -> None:
+        """Decide what comes next: the next cycle, the next stage, a larger basis, or the end."""
+        evidence = {
+            'training': self.ctx.training,
+            'audit': self.ctx.audit,
+            'validation': self.ctx.gates,
+            'previous': self.ctx.previous,
+        }
+        self.ctx.verdict = judge_cycle(
+            orm.Dict(self._numbers()),
+            self.inputs.stop,
+            self.inputs.growth,
+            self.ctx.exploration.outputs.output_parameters,
+            **{name: node for name, node in evidence.items() if node is not None},
+            metadata={'call_link_label': f'{self.cycle_label}_judge' + ('_again' if self.ctx.gates else '')},
+        )
+        action = self._verdict('action')
+        if action == Action.NEXT_STAGE:
+            self.ctx.stage += 1
+        elif action == Action.GROW_BASIS:
+            self.ctx.functions = self._verdict('functions')
+        self.report(f'{self.cycle_label}: {action.replace("_", " ")}: {self._verdict("message")}')
+
+    def should_validate(self) -> bool:
+        """Return whether the properties of the potential are all that is left to look at."""
+        return self._verdict('action') == Action.VALIDATE
+
+    def validate(self) -> ToContext:
+        """Compare properties of the potential with DFT."""
+        self._enter('validate', structures=len(self.inputs.validate.structures))
+        inputs = {**self.exposed_inputs(ValidateWorkChain, 'validate'), **self._potential()}
+        inputs['label'] = {
+            name: value
+            for name, value in self.exposed_inputs(LabelWorkChain, 'label').items()
+            if name != 'duplicate_tolerance'
+        }
+        inputs['evaluate'] = self.inputs.select.evaluate
+        return ToContext(validation=self.submit_once(ValidateWorkChain, f'{self.cycle_label}_validate', inputs))
+
+    def inspect_validation(self) -> None:
+        """Take the properties; what could not be validated has not passed."""
+        validation = self.ctx.validation
+        outputs = validation.outputs
+        if not validation.is_finished_ok:
+            self.report(f'{self.cycle_label}: validation failed: {cause_of(validation)}')
+        self.ctx.gates = outputs.gates if 'gates' in outputs else orm.Dict({'passed': False})
+        for account in dict(outputs.accounts).values() if 'accounts' in outputs else ():
+            self.ctx.core_seconds += account['core_seconds']
+
+    def choose_potential(self) -> None:
+        """Take the potential with the best audit error, when that is not the last one."""
+        history = self._history
+        best = best_cycle(history)
+        if self._verdict('action') != Action.CONVERGED and best is not None and best < len(history) - 1:
+            self._take_up(history[best].potential)
+            self.report(f'the potential of cycle {best + 1} has the best audit error: it is handed over')
+
+    def should_validate_result(self) -> bool:
+        """Return whether the potential that is handed over has not been validated yet."""
+        return 'validate' in self.inputs and self.ctx.active_set is not None and self.ctx.gates is None
 
     def results(self) -> ExitCode | None:
         """Hand over the potential, converged or not."""
         self._attach()
-        if not self._is_converged():
-            self._enter('not converged')
-            return self.exit_codes.ERROR_CONVERGENCE_NOT_REACHED.format(
-                cycles=self.ctx.cycle, halted=len(self.ctx.halted), failed=len(self.ctx.failed_walkers)
-            )
-        self._enter('converged')
-        self.report(f'converged after {self.ctx.cycle} cycles')
-        return None
-
-    @property
-    def _training_config(self) -> TrainingConfig:
-        return TrainingConfig.model_validate(self.inputs.train.fit.parameters.get_dict())
-
-    def _is_converged(self) -> bool:
-        return bool(self.ctx.quiet_rounds >= self.inputs.quiet_rounds.value)
-
-    def _potential(self) -> dict[str, orm.Data]:
-        return {'potential': self.ctx.potential, 'active_set': self.ctx.active_set}
-
-    def _cycle_seed(self) -> orm.Int:
-        """Return the seed of this cycle; walkers count up from it, so cycles lie a thousand apart."""
-        return orm.Int(self.inputs.seed.value + 1000 * self.ctx.cycle)
-
-    def _enter(self, phase: str, **numbers: int) -> None:
-        """Say where the campaign stands: on the node for `aiida-pace status`, and in the report."""
-        labels = sum(dataset.count for dataset in self.ctx.datasets.values())
-        state = {'cycle': self.ctx.cycle, 'phase': phase, 'labels': labels, 'quiet_rounds': self.ctx.quiet_rounds}
-        self.node.base.extras.set(CAMPAIGN_EXTRA, state | numbers)
-        details = ', '.join(f'{number} {name}' for name, number in numbers.items())
-        self.report(f'{self.cycle_label}: {phase}' + (f' ({details})' if details else ''))
-
-    def _attach(self) -> None:
-        """Attach all outputs there are; also a campaign that fails hands over what it has."""
-        for name in ('potential', 'active_set', 'training'):
-            if self.ctx[name] is not None:
-                self.out(name, self.ctx[name])
-        for name, dataset in self.ctx.datasets.items():
-            self.out(f'datasets.{name}', dataset)
-
-    def _stop(self, exit_code: ExitCode, cause: orm.ProcessNode | str) -> ExitCode:
-        """Attach what there is and return ``exit_code`` with its cause: a sentence, or the child that failed."""
-        self._attach()
-        self._enter('failed')
-        return exit_code.format(step=self.cycle_label, cause=cause if isinstance(cause, str) else cause_of(cause))
+        message = self._verdict('message')
+        if self._verdict('action') == Action.CONVERGED:
+            self._enter('converged')
+            self.report(f'converged after {self.ctx.cycle} cycles: {message}')
+            return None
+        self._enter('not converged')
+        exit_code = {
+            Reason.NO_IMPROVEMENT: self.exit_codes.ERROR_NO_IMPROVEMENT,
+            Reason.BUDGET_SPENT: self.exit_codes.ERROR_BUDGET_SPENT,
+        }.get(Reason(self._verdict('reason')), self.exit_codes.ERROR_CONVERGENCE_NOT_REACHED)
+        return exit_code.format(message=message)

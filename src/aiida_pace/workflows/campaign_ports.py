@@ -7,22 +7,18 @@ import typing as t
 from aiida import orm
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
-from aiida_pace.config import InitialSetConfig
+from aiida_pace.config import AuditConfig, GrowthConfig, StopConfig
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
+from aiida_pace.workflows.campaign_validators import unfit_campaign, uuid_of, validate_campaign, validate_stages
 from aiida_pace.workflows.candidates import CandidatesWorkChain
 from aiida_pace.workflows.explore import ExploreWorkChain
+from aiida_pace.workflows.initial import InitialSetWorkChain
 from aiida_pace.workflows.label import LabelWorkChain
 from aiida_pace.workflows.train.base import TrainBaseWorkChain
-from aiida_pace.workflows.validators import (
-    unfit_campaign,
-    validate_config,
-    validate_elements,
-    validate_labelled,
-    validate_positive,
-    validate_seed,
-)
+from aiida_pace.workflows.validate import ValidateWorkChain
+from aiida_pace.workflows.validators import validate_config, validate_labelled, validate_seed
 
 __all__ = ('define_inputs', 'define_outputs')
 
@@ -38,27 +34,39 @@ def define_inputs(spec: WorkChainSpec) -> None:
         help='Labelled frames to start from, such as the `datasets` of another campaign; when absent, an initial '
         'set is generated and labelled.',
     )
-    spec.input_namespace('initial', help='The structures that are labelled first, without `datasets`.')
     spec.input(
-        'initial.elements',
-        valid_type=orm.List,
+        'potential',
+        valid_type=AcePotentialData,
         required=False,
-        validator=validate_elements,
-        help='Chemical symbols of the initial set that is made and labelled when no `datasets` are given.',
+        help='A potential to start from: the first fit continues from it or, with its `active_set` and the `datasets` '
+        'it was trained on, the walkers start with it at once.',
     )
+    spec.input('active_set', valid_type=AceActiveSetData, required=False, help='Active set of `potential`.')
     spec.input(
-        'initial.count',
-        valid_type=orm.Int,
-        default=lambda: orm.Int(60),
-        validator=validate_positive,
-        help='Number of frames of the initial set.',
+        'restart_from',
+        valid_type=orm.Str,
+        required=False,
+        serializer=uuid_of,
+        validator=validate_campaign,
+        help='A campaign that ended, in whatever way, or its UUID or PK: this one goes on after its last whole cycle, '
+        'with all its labels, potentials and audits.',
     )
+    spec.expose_inputs(
+        InitialSetWorkChain,
+        namespace='initial',
+        exclude=('seed', 'basis.parameters'),
+        namespace_options={
+            'help': 'The structures that are labelled first, when there are no `datasets`: inputs of '
+            '`InitialSetWorkChain`.',
+            'validator': None,
+        },
+    )
+    t.cast(t.Any, spec.inputs)['initial']['elements'].required = False
     spec.input(
-        'initial.parameters',
-        valid_type=orm.Dict,
-        default=orm.Dict,
-        validator=validate_config(InitialSetConfig),
-        help='Settings of `InitialSetConfig`: recipes and their shares.',
+        'check',
+        valid_type=orm.Bool,
+        default=lambda: orm.Bool(False),
+        help='Whether to try every code on something tiny first, in about a minute: `CheckWorkChain`.',
     )
     spec.input(
         'seed',
@@ -68,19 +76,29 @@ def define_inputs(spec: WorkChainSpec) -> None:
         help='Random seed of the campaign; every cycle and walker derives its own from it.',
     )
     spec.input(
-        'max_cycles',
-        valid_type=orm.Int,
-        default=lambda: orm.Int(50),
-        validator=validate_positive,
-        help='Largest number of exploration cycles.',
+        'stages',
+        valid_type=orm.List,
+        required=False,
+        validator=validate_stages,
+        help='Settings of `StageConfig`, one after another: what the walkers must come through, from the mildest to '
+        'the hardest; without, one stage with `explore.lammps.parameters` as they are.',
     )
-    spec.input(
-        'quiet_rounds',
-        valid_type=orm.Int,
-        default=lambda: orm.Int(2),
-        validator=validate_positive,
-        help='The campaign has converged after this many cycles in a row in which every walker came to its end.',
-    )
+    for name, model, purpose in (
+        ('stop', StopConfig, 'when the campaign has converged, and when it gives up'),
+        ('audit', AuditConfig, 'the frames drawn at random, labelled and never trained on'),
+        (
+            'growth',
+            GrowthConfig,
+            'how the basis grows when walkers are quiet and the audit error stays above its target',
+        ),
+    ):
+        spec.input(
+            name,
+            valid_type=orm.Dict,
+            default=orm.Dict,
+            validator=validate_config(model),
+            help=f'Settings of `{model.__name__}`: {purpose}.',
+        )
     spec.expose_inputs(
         LabelWorkChain,
         namespace='label',
@@ -105,12 +123,28 @@ def define_inputs(spec: WorkChainSpec) -> None:
         exclude=('extrapolative', 'samples', 'potential', 'active_set', 'seed'),
         namespace_options={'help': 'Candidates around the halts: inputs of `CandidatesWorkChain`.'},
     )
+    spec.expose_inputs(
+        ValidateWorkChain,
+        namespace='validate',
+        exclude=('potential', 'active_set', 'label', 'evaluate'),
+        namespace_options={
+            'help': 'Property gates: inputs of `ValidateWorkChain`; without `structures` no property is looked at.',
+            'required': False,
+            'populate_defaults': False,
+            'validator': None,
+        },
+    )
     spec.inputs.validator = validate_inputs
 
 
 def define_outputs(spec: WorkChainSpec) -> None:
     """Declare the outputs of a campaign, and every reason for which it ends without having converged."""
-    spec.output('potential', valid_type=AcePotentialData, required=False, help='The last potential.')
+    spec.output(
+        'potential',
+        valid_type=AcePotentialData,
+        required=False,
+        help='The potential: the last one, unless one before had a lower audit error.',
+    )
     spec.output('active_set', valid_type=AceActiveSetData, required=False, help='Its active set.')
     spec.output('training', valid_type=orm.Dict, required=False, help='Errors of its fit.')
     spec.output_namespace(
@@ -120,12 +154,23 @@ def define_outputs(spec: WorkChainSpec) -> None:
         required=False,
         help='The labelled frames, by the step that labelled them.',
     )
+    spec.output_namespace(
+        'audits',
+        valid_type=AtomsDatasetData,
+        dynamic=True,
+        required=False,
+        help='The labelled audit frames, by cycle; none of them was trained on.',
+    )
+    spec.output(
+        'history',
+        valid_type=orm.Dict,
+        required=False,
+        help='The last verdict, and the `history` of the campaign: one record per cycle, with audit error and cost.',
+    )
+    spec.output('validation', valid_type=orm.Dict, required=False, help='Properties of the potential against DFT.')
+    spec.output('gates', valid_type=orm.Dict, required=False, help='Which of them are within their tolerances.')
     spec.exit_code(
-        310,
-        'ERROR_INITIAL_SET_TOO_SMALL',
-        message='the initial set has {atoms} atoms of {element} with neighbours, the basis {functions} functions '
-        'for it: an active set needs more atoms than functions. Raise `initial.count` or lower '
-        '`train.fit.parameters.functions_per_element`.',
+        310, 'ERROR_INITIAL_SET_FAILED', message='the initial set could not be made, no DFT was spent: {cause}'
     )
     spec.exit_code(
         320,
@@ -136,11 +181,24 @@ def define_outputs(spec: WorkChainSpec) -> None:
     spec.exit_code(411, 'ERROR_TRAINING_FAILED', message='training failed in `{step}`: {cause}')
     spec.exit_code(412, 'ERROR_EXPLORATION_FAILED', message='exploration failed in `{step}`: {cause}')
     spec.exit_code(413, 'ERROR_SELECTION_FAILED', message='selection failed in `{step}`: {cause}')
+    spec.exit_code(414, 'ERROR_CHECK_FAILED', message='the campaign cannot run, no DFT was spent: {cause}')
     spec.exit_code(
         601,
         'ERROR_CONVERGENCE_NOT_REACHED',
-        message='not converged after `max_cycles` = {cycles} cycles: in the last one {halted} walkers halted, '
-        '{failed} failed. The last potential is attached. Start again from the `datasets`, with more cycles.',
+        message='not converged, the cycles are used up: {message}. The best potential is attached; go on with '
+        '`restart_from` and a larger `stop.max_cycles`.',
+    )
+    spec.exit_code(
+        602,
+        'ERROR_NO_IMPROVEMENT',
+        message='not converged, and no use to go on: {message}. The best potential is attached; raise `stop.target`, '
+        '`growth.max_functions` or the cutoff.',
+    )
+    spec.exit_code(
+        603,
+        'ERROR_BUDGET_SPENT',
+        message='not converged, the budget is spent: {message}. The best potential is attached; go on with '
+        '`restart_from` and a larger `stop.max_core_hours`.',
     )
 
 

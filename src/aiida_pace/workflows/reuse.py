@@ -26,6 +26,7 @@ __all__ = (
     'index_labels',
     'index_request',
     'interrupted_runs',
+    'label_costs',
     'reference_energies',
     'settings_of',
     'stored_labels',
@@ -215,3 +216,9 @@ def _keys(frames: Frames, wanted: Collection[int]) -> dict[str, int]:
 
 def _elements(frames: Frames, index: int) -> set[str]:
     return {chemical_symbols[number] for number in frames.numbers[frames.atoms_slice(index)]}
+
+
+def label_costs(node: AtomsDatasetData) -> list[float]:
+    """Return what the label of each frame cost when it was computed, in core-seconds; 0 where nobody knows."""
+    index = node.base.extras.get(LABELS_EXTRA, None)
+    return [0.0] * node.count if index is None else list(index['core_seconds'])

@@ -17,17 +17,17 @@ PwBaseWorkChain: t.Any = WorkflowFactory('quantumespresso.pw.base')
 
 __all__ = ('CODES', 'fill_builder')
 
-#: The codes of a campaign by the executable they run, and the port each belongs to.
+#: The codes of a campaign by the executable they run, and the ports that each belongs to.
 CODES = {
-    'pw': 'label.pw.code',
-    'pacemaker': 'train.fit.code',
-    'pace_yaml2yace': 'train.fit.yace_code',
-    'pace_activeset': 'train.active_set.code',
-    'lammps': 'explore.lammps.code',
-    'pace_embed': 'select.embed.code',
-    'pace_swarm': 'select.swarm.code',
-    'pace_evaluate': 'select.evaluate.code',
-    'pace_select': 'select.select.code',
+    'pw': ('label.pw.code',),
+    'pacemaker': ('train.fit.code', 'initial.basis.code'),
+    'pace_yaml2yace': ('train.fit.yace_code',),
+    'pace_activeset': ('train.active_set.code',),
+    'lammps': ('explore.lammps.code',),
+    'pace_embed': ('select.embed.code',),
+    'pace_swarm': ('select.swarm.code',),
+    'pace_evaluate': ('select.evaluate.code',),
+    'pace_select': ('select.select.code', 'initial.select.code'),
 }
 
 
@@ -49,13 +49,14 @@ def fill_builder(
     inputs['initial'].setdefault('elements', sorted(elements))
     builder.explore.structures = dict(structures)
     _fill_label(builder.label, codes['pw'], inputs['label'], inputs['initial']['elements'], options)
-    for name, path in CODES.items():
+    for name, paths in CODES.items():
         code = codes[name]
-        *namespaces, port = path.split('.')
-        namespace = functools.reduce(operator.getitem, namespaces, builder)
-        namespace[port] = orm.load_code(code) if isinstance(code, str) else code
-        if options and port == 'code' and name != 'pw':
-            namespace.metadata.options = options
+        for path in paths:
+            *namespaces, port = path.split('.')
+            namespace = functools.reduce(operator.getitem, namespaces, builder)
+            namespace[port] = orm.load_code(code) if isinstance(code, str) else code
+            if options and port == 'code' and name != 'pw':
+                namespace.metadata.options = options
     _fill(builder, inputs)
     return builder
 

@@ -1,0 +1,97 @@
+"""Calcfunctions about the audit sample: frames drawn at random, labelled, and never trained on."""
+
+from __future__ import annotations
+
+import dataclasses
+import typing as t
+
+import numpy as np
+from aiida import orm
+from aiida.engine import calcfunction
+
+from aiida_pace.config import AuditConfig
+from aiida_pace.data.dataset import AtomsDatasetData
+from aiida_pace.frames import Frames
+from aiida_pace.metrics.audit import draw_audit
+from aiida_pace.metrics.calibration import calibration
+from aiida_pace.metrics.errors import estimate_rmse, frame_errors
+from aiida_pace.structures.fingerprint import exact_fingerprints
+
+__all__ = ('AUDIT', 'concatenate_frames', 'draw_audit_frames', 'split_labels', 'summarise_audit')
+
+#: Origin of the frames of an audit.
+AUDIT = 'audit'
+
+
+@calcfunction
+def draw_audit_frames(parameters: orm.Dict, seed: orm.Int, **frames: AtomsDatasetData) -> dict[str, AtomsDatasetData]:
+    """Return the audit frames of a cycle as ``dataset``; nothing when there are none that are new.
+
+    :param parameters: settings of ``AuditConfig``.
+    :param frames: ``samples__<walker>``: evenly spaced frames below the halting threshold; ``known__<name>``: frames
+        that were labelled before, none of which is drawn.
+    """
+    config = AuditConfig.model_validate(parameters.get_dict())
+    samples = Frames.concatenate([node.frames for key, node in sorted(frames.items()) if key.startswith('samples__')])
+    known = [node.frames for key, node in frames.items() if key.startswith('known__')]
+    exclude = {digest for part in known for digest in exact_fingerprints(part)}
+    drawn = draw_audit(
+        samples,
+        config.count,
+        np.random.default_rng(seed.value),
+        exclude=exclude,
+        large_atoms=config.large_atoms,
+        reserved_share=config.reserved_share,
+    )
+    if not len(drawn):
+        return {}
+    return {'dataset': AtomsDatasetData(samples.take(drawn).replace(origin=np.full(len(drawn), AUDIT), grade=None))}
+
+
+@calcfunction
+def concatenate_frames(**datasets: AtomsDatasetData) -> AtomsDatasetData:
+    """Return the frames of several data sets as one, in the order of their names."""
+    return AtomsDatasetData(Frames.concatenate([node.frames for _, node in sorted(datasets.items())]))
+
+
+@calcfunction
+def split_labels(labels: AtomsDatasetData) -> dict[str, AtomsDatasetData]:
+    """Return what may be trained on as ``training``, and the audit frames as ``audit``; absent is what is empty."""
+    is_audit = labels.frames.origin == AUDIT
+    parts = {'training': np.flatnonzero(~is_audit), 'audit': np.flatnonzero(is_audit)}
+    return {name: AtomsDatasetData(labels.frames.take(part)) for name, part in parts.items() if len(part)}
+
+
+@calcfunction
+def summarise_audit(
+    dataset: AtomsDatasetData, evaluation: orm.ArrayData, parameters: orm.Dict, target: orm.Float
+) -> orm.Dict:
+    """Return what an audit says of a potential.
+
+    :param dataset: labelled audit frames.
+    :param evaluation: of the potential, on these frames, with grades.
+    :param parameters: settings of ``AuditConfig``.
+    :param target: force RMSE that is wanted, in eV/Å.
+    :returns: ``force_rmse`` in eV/Å and ``energy_rmse`` in eV/atom, with confidence intervals; ``calibration``: by
+        range of extrapolation grades, how many frames are within the target.
+    """
+    config = AuditConfig.model_validate(parameters.get_dict())
+    frames = dataset.frames.replace(grade=evaluation.get_array('grade'))
+    found = frame_errors(frames, evaluation.get_array('energy'), evaluation.get_array('forces'))
+    estimates = {
+        'force_rmse': estimate_rmse(found.force_rmse, config.confidence),
+        'energy_rmse': estimate_rmse(found.energy, config.confidence),
+    }
+    bins = calibration(frames.max_grade(), found.force_rmse, target.value, confidence=config.confidence)
+    return orm.Dict(
+        {
+            'frames': len(frames),
+            **{name: None if value is None else dataclasses.asdict(value) for name, value in estimates.items()},
+            'calibration': [_plain(dataclasses.asdict(grades)) for grades in bins if grades.count],
+        }
+    )
+
+
+def _plain(values: dict[str, t.Any]) -> dict[str, t.Any]:
+    """Return values that JSON can hold: None for infinity."""
+    return {key: None if value == float('inf') else value for key, value in values.items()}
