@@ -8,6 +8,7 @@ from pathlib import Path
 
 import numpy as np
 import pytest
+import yaml
 from aiida import orm
 from aiida.common.folders import SandboxFolder
 from aiida.engine import run_get_node
@@ -21,7 +22,7 @@ from aiida_pace.data.potential import AcePotentialData
 from aiida_pace.frames import Frames
 from tests.fixtures.frames import random_frames
 from tests.fixtures.nodes import recorded_potential
-from tests.fixtures.training import ATOM_ENERGIES, alloy_frames, silicon_frames
+from tests.fixtures.training import ATOM_ENERGIES, alloy_frames, doped_frames, silicon_frames
 
 PaceCode = Callable[[str, str], orm.InstalledCode]
 
@@ -54,6 +55,25 @@ def loss_of_nothing(frames: Frames, kappa: float) -> float:
 def species(potential: AcePotentialData) -> bytes:
     """Return what the potential is, without the time it was made."""
     return potential.get_yaml().partition(b'species:')[2]
+
+
+def coefficients(potential: AcePotentialData) -> dict[str, list[float]]:
+    """Return the coefficients of each function, by what makes the function."""
+    blocks = yaml.safe_load(potential.get_yaml())['species']
+    return {
+        str({name: value for name, value in function.items() if name != 'c'}): function['c']
+        for block in blocks
+        for function in block['nbody']
+    }
+
+
+def assert_grown(first: dict[str, orm.Data], second: dict[str, orm.Data], functions: dict[str, int]) -> None:
+    """The second fit starts with all functions of the first, where that ended, and gets lower."""
+    assert second['potential'].functions_per_element == functions
+    assert set(coefficients(first['potential'])) < set(coefficients(second['potential']))
+    loss = second['learning_curve'].get_array('loss')
+    assert loss[0] == pytest.approx(first['output_parameters']['loss'], rel=1e-6)
+    assert loss[-1] < 0.99 * loss[0]
 
 
 def train(
@@ -126,6 +146,27 @@ def test_tensorpot(
     assert species(outputs['potential']) != species(potential)
 
 
+@pytest.mark.slow
+@pytest.mark.engines
+@pytest.mark.usefixtures('aiida_profile_clean')
+def test_tensorpot_with_functions_by_element(pace_code: PaceCode) -> None:
+    """Three fits: different numbers for each element; grown for both; continued with fewer asked for."""
+    pacemaker, frames = pace_code('pace.train', 'pacemaker'), doped_frames(12)
+    first, node = train(pacemaker, frames, SMALL | {'functions_per_element': {'Al': 4, 'Si': 12}})
+    assert node.is_finished_ok, node.exit_message
+    assert first['potential'].functions_per_element == {'Al': 4, 'Si': 12}
+
+    wanted = {'functions_per_element': {'Al': 7, 'Si': 30}}
+    second, node = train(pacemaker, frames, SMALL | wanted, potential=first['potential'])
+    assert node.is_finished_ok, node.exit_message
+    assert_grown(first, second, {'Al': 6, 'Si': 30})
+
+    third, node = train(pacemaker, frames, SMALL | {'functions_per_element': 4}, potential=second['potential'])
+    assert node.is_finished_ok, node.exit_message
+    assert third['potential'].functions_per_element == {'Al': 6, 'Si': 30}
+    assert third['output_parameters']['loss'] < second['output_parameters']['loss']
+
+
 @pytest.mark.engines
 @pytest.mark.usefixtures('aiida_profile_clean')
 class TestLinear:
@@ -176,6 +217,17 @@ class TestLinear:
         assert second['learning_curve'].get_array('loss')[0] == pytest.approx(first['output_parameters']['loss'])
         assert second['potential'].cutoff == 5.0
         assert second['potential'].reference_energies == {'Al': -50.0, 'Cu': -200.0}
+
+    def test_functions_by_element_that_grow(self, pace_code: PaceCode) -> None:
+        """One element grows, the other one, of which fewer are asked for, stays as it is."""
+        code, frames = pace_code('pace.train', 'pace-fit-linear'), doped_frames()
+        first, node = train(code, frames, self.PARAMETERS | {'functions_per_element': {'Al': 5, 'Si': 20}})
+        assert node.is_finished_ok, node.exit_message
+        assert first['potential'].functions_per_element == {'Al': 4, 'Si': 20}
+        wanted = {'functions_per_element': {'Al': 2, 'Si': 50}}
+        second, node = train(code, frames, self.PARAMETERS | wanted, potential=first['potential'])
+        assert node.is_finished_ok, node.exit_message
+        assert_grown(first, second, {'Al': 4, 'Si': 50})
 
     def test_a_potential_that_is_not_linear_is_refused(self, pace_code: PaceCode) -> None:
         yaml = recorded_potential().get_yaml()
@@ -265,7 +317,7 @@ def test_files_of_a_job(aiida_code_installed: Callable[..., orm.InstalledCode]) 
         code=code,
         yace_code=code,
         datasets={'b': AtomsDatasetData(silicon_frames()), 'a': AtomsDatasetData(silicon_frames(4, seed=1))},
-        parameters=orm.Dict({'test_fraction': 0.1}),
+        parameters=orm.Dict({'test_fraction': 0.1, 'functions_per_element': 8}),
         potential=AcePotentialData(yaml),
     )
     with SandboxFolder() as folder:

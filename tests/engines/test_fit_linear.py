@@ -12,8 +12,15 @@ import pytest
 import yaml
 
 from aiida_pace.config import TrainingConfig
-from aiida_pace.formats.pacemaker import METRICS_COLUMNS, parse_log, parse_metrics, write_dataframe, write_input
-from aiida_pace.formats.training import training_set
+from aiida_pace.formats.pacemaker import (
+    METRICS_COLUMNS,
+    parse_log,
+    parse_metrics,
+    potential_sections,
+    write_dataframe,
+    write_input,
+)
+from aiida_pace.formats.training import training_plan, training_set
 from aiida_pace.frames import Frames
 from tests.fixtures.training import alloy_frames, silicon_frames
 
@@ -72,7 +79,7 @@ class Fit:
             write_dataframe(chosen.watch, self.folder / 'df_test.pckl.gzip')
         text = write_input(
             config,
-            chosen.fit.elements,
+            potential_sections(config, chosen.fit.elements, training_plan(config, chosen.fit.elements).numbers)[0],
             chosen.reference_energies,
             dataset='df.pckl.gzip',
             test_dataset=None if chosen.watch is None else 'df_test.pckl.gzip',

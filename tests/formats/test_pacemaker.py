@@ -24,6 +24,7 @@ from aiida_pace.formats.pacemaker import (
     last_exception,
     parse_log,
     parse_metrics,
+    potential_sections,
     without_repulsion,
     write_dataframe,
     write_input,
@@ -49,7 +50,8 @@ class TestWriteInput:
     @staticmethod
     def written(**settings: object) -> dict[str, dict[str, object]]:
         config = TrainingConfig.model_validate(settings)
-        text = write_input(config, ['C', 'Si'], {'Si': -101.5, 'C': -9.0, 'H': 0.0}, dataset='df.pckl.gzip')
+        (potential,) = potential_sections(config, ['C', 'Si'], dict.fromkeys(('C', 'Si'), config.functions_of('C')))
+        text = write_input(config, potential, {'C': -9.0, 'Si': -101.5}, dataset='df.pckl.gzip')
         return dict(yaml.safe_load(text))
 
     def test_settings_arrive_where_pacemaker_looks_for_them(self) -> None:
@@ -77,7 +79,7 @@ class TestWriteInput:
 
     def test_numbers_survive_the_stricter_yaml_of_pacemaker(self) -> None:
         # YAML 1.1 and 1.2 read `1e-08` differently: only with a point is it a number in both.
-        assert 'L2_coeffs: 1.0e-08' in write_input(TrainingConfig(), ['Si'], {'Si': 0.0}, dataset='x')
+        assert 'L2_coeffs: 1.0e-08' in write_input(TrainingConfig(), {}, {'Si': 0.0}, dataset='x')
 
 
 class TestWriteDataframe:

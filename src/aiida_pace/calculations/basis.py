@@ -4,20 +4,18 @@ from __future__ import annotations
 
 import typing as t
 
-import numpy as np
 from aiida import orm
-from aiida.common.datastructures import CalcInfo, CodeInfo
+from aiida.common.datastructures import CalcInfo, CodeRunMode
 from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
-from ase import Atoms
-from ase.calculators.singlepoint import SinglePointCalculator
 from ase.data import chemical_symbols
 
 from aiida_pace.calculations.base import PaceCalcJob
+from aiida_pace.calculations.dry_run import write_dry_runs
 from aiida_pace.config import TrainingConfig, config_error
 from aiida_pace.data.potential import AcePotentialData
-from aiida_pace.formats.pacemaker import write_dataframe, write_input
-from aiida_pace.frames import Frames
+from aiida_pace.formats.pacemaker import DRY_RUN_TARGET, potential_sections
+from aiida_pace.formats.training import TrainingSetError, training_plan
 
 __all__ = ('PaceBasisCalculation',)
 
@@ -26,15 +24,13 @@ class PaceBasisCalculation(PaceCalcJob):
     """Run ``pacemaker --dry-run``, or ``pace-fit-linear --dry-run`` in its place.
 
     The code and its input are those of the fit, and so are the functions of the basis: they depend on settings and
-    elements, not on data. What the code wants to see of data are dimers with energies and forces of zero.
+    elements, not on data. Different numbers of functions take `pacemaker` one run for each number.
     """
 
     CACHE_VERSION = 1
     PARSER = 'pace.basis'
 
-    FILENAME_INPUT = 'input.yaml'
-    FILENAME_DATASET = 'df.pckl.gzip'
-    FILENAME_BASIS = 'target_potential.yaml'
+    FILENAME_BASIS = DRY_RUN_TARGET
     FILENAME_OUTPUT = 'basis.out'
 
     @classmethod
@@ -89,32 +85,29 @@ class PaceBasisCalculation(PaceCalcJob):
         error = config_error(TrainingConfig, node.get_dict()) if node is not None else None
         return f'`{port.name}`: {error}' if error else None
 
+    @classmethod
+    def validate_inputs(cls, inputs: dict[str, t.Any], namespace: t.Any) -> str | None:
+        """Refuse settings without a number of functions for each element."""
+        if 'parameters' not in inputs or 'elements' not in inputs:
+            return None
+        try:
+            training_plan(_config(inputs['parameters']), set(inputs['elements']))
+        except TrainingSetError as exception:
+            return f'`parameters`: {exception}.'
+        return None
+
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
-        """Write the input of the fit and the dimers."""
-        config = TrainingConfig.model_validate(self.inputs.parameters.get_dict())
-        elements = sorted(set(self.inputs.elements))
-        references = dict.fromkeys(elements, 0.0)
-        with folder.open(self.FILENAME_INPUT, 'w', encoding='utf-8') as handle:
-            handle.write(write_input(config, elements, references, dataset=self.FILENAME_DATASET))
-        with folder.open(self.FILENAME_DATASET, 'wb') as handle:
-            write_dataframe(_dimers(elements, config.cutoff / 2), handle)
-        codeinfo = CodeInfo()
-        codeinfo.code_uuid = self.inputs.code.uuid
-        codeinfo.cmdline_params = [self.FILENAME_INPUT, '--dry-run']
-        codeinfo.stdout_name = self.FILENAME_OUTPUT
-        codeinfo.join_files = True
+        """Write the input of the fit, without its data."""
+        config, elements = _config(self.inputs.parameters), sorted(set(self.inputs.elements))
+        plan = training_plan(config, elements)
         calcinfo = CalcInfo()
-        calcinfo.codes_info = [codeinfo]
+        sections = potential_sections(config, elements, plan.numbers or {})
+        calcinfo.codes_info = write_dry_runs(folder, self.inputs.code, config, sections)
+        calcinfo.codes_run_mode = CodeRunMode.SERIAL
         calcinfo.retrieve_list = [self.FILENAME_OUTPUT]
         calcinfo.retrieve_temporary_list = [self.FILENAME_BASIS]
         return calcinfo
 
 
-def _dimers(elements: list[str], distance: float) -> Frames:
-    """Return one dimer of each element, labelled with zeros; ``distance`` in Å."""
-    images = []
-    for element in elements:
-        atoms = Atoms([element, element], [[0, 0, 0], [0, 0, distance]])
-        atoms.calc = SinglePointCalculator(atoms, energy=0.0, forces=np.zeros((2, 3)))
-        images.append(atoms)
-    return Frames.from_atoms(images, origin='dimer')
+def _config(parameters: orm.Dict) -> TrainingConfig:
+    return TrainingConfig.model_validate(parameters.get_dict())

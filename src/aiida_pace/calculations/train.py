@@ -11,11 +11,19 @@ from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 
 from aiida_pace.calculations.base import PaceCalcJob, foreign_elements
+from aiida_pace.calculations.dry_run import write_dry_runs
 from aiida_pace.config import TrainingConfig, config_error
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
-from aiida_pace.formats.pacemaker import without_repulsion, write_dataframe, write_input
-from aiida_pace.formats.training import TrainingSet, TrainingSetError, training_set
+from aiida_pace.formats.basis_size import BasisPlan
+from aiida_pace.formats.pacemaker import (
+    DRY_RUN_TARGET,
+    potential_sections,
+    without_repulsion,
+    write_dataframe,
+    write_input,
+)
+from aiida_pace.formats.training import TrainingSet, TrainingSetError, training_plan, training_set
 from aiida_pace.frames import Frames
 
 __all__ = ('PaceTrainCalculation', 'chosen_training_set')
@@ -67,7 +75,8 @@ class PaceTrainCalculation(PaceCalcJob):
             'potential',
             valid_type=AcePotentialData,
             required=False,
-            help='Continue from this potential: it fixes the basis, and the fit starts from its coefficients.',
+            help='Continue from this potential: the fit starts from its coefficients and its basis. That grows when '
+            '`functions_per_element` asks for more functions of an element than it has, and stays as it is otherwise.',
         )
 
         spec.output('potential', valid_type=AcePotentialData, required=False, help='The fitted potential.')
@@ -155,7 +164,8 @@ class PaceTrainCalculation(PaceCalcJob):
             ):
                 return error
         try:
-            chosen_training_set(datasets, inputs['parameters'], potential)
+            chosen = chosen_training_set(datasets, inputs['parameters'], potential)
+            _plan(inputs['parameters'], chosen, potential)
         except TrainingSetError as exception:
             return f'`datasets`: {exception}.'
         return None
@@ -165,13 +175,17 @@ class PaceTrainCalculation(PaceCalcJob):
         potential: AcePotentialData | None = self.inputs.get('potential')
         config = _config(self.inputs.parameters)
         chosen = chosen_training_set(self.inputs.datasets, self.inputs.parameters, potential)
+        plan = _plan(self.inputs.parameters, chosen, potential)
+        elements = sorted(plan.functions)
         self._write_frames(folder, self.FILENAME_DATASET, chosen.fit)
         if chosen.watch is not None:
             self._write_frames(folder, self.FILENAME_TEST_DATASET, chosen.watch)
+        sections = [] if plan.numbers is None else potential_sections(config, elements, plan.numbers)
+        dry_runs = write_dry_runs(folder, self.inputs.code, config, sections) if len(sections) > 1 else []
         text = write_input(
             config,
-            potential.elements if potential is not None else chosen.fit.elements,
-            chosen.reference_energies,
+            sections[0] if len(sections) == 1 else {'filename': DRY_RUN_TARGET if sections else self.FILENAME_INITIAL},
+            {element: chosen.reference_energies[element] for element in elements},
             dataset=self.FILENAME_DATASET,
             test_dataset=None if chosen.watch is None else self.FILENAME_TEST_DATASET,
         )
@@ -183,7 +197,8 @@ class PaceTrainCalculation(PaceCalcJob):
                 handle.write(without_repulsion(yaml) if config.repulsion else yaml)
 
         calcinfo = CalcInfo()
-        calcinfo.codes_info = self._codes(potential is not None)
+        option = None if potential is None else '--initial-potential' if plan.is_grown else '--potential'
+        calcinfo.codes_info = [*dry_runs, *self._codes(option)]
         calcinfo.codes_run_mode = CodeRunMode.SERIAL
         calcinfo.retrieve_list = [
             self.FILENAME_LOG,
@@ -191,19 +206,20 @@ class PaceTrainCalculation(PaceCalcJob):
             self.FILENAME_TEST_METRICS,
             self.FILENAME_STDOUT,
             self.FILENAME_STDOUT_YACE,
+            *(str(run.stdout_name) for run in dry_runs),
         ]
         # The potentials go to the repository once, as output node, not twice.
         calcinfo.retrieve_temporary_list = [self.FILENAME_POTENTIAL, self.FILENAME_YACE, self.FILENAME_INTERIM]
         return calcinfo
 
-    def _codes(self, is_continued: bool) -> list[CodeInfo]:
-        """Return what to run, one after the other."""
+    def _codes(self, option: str | None) -> list[CodeInfo]:
+        """Return fit and conversion; ``option`` hands over the potential to continue from, if there is one."""
         fit = CodeInfo()
         fit.code_uuid = self.inputs.code.uuid
         # Without --no-predict pacemaker evaluates all frames once more, for pictures that nobody looks at.
         fit.cmdline_params = [self.FILENAME_INPUT, '--no-predict']
-        if is_continued:
-            fit.cmdline_params += ['--potential', self.FILENAME_INITIAL]
+        if option is not None:
+            fit.cmdline_params += [option, self.FILENAME_INITIAL]
         fit.stdout_name = self.FILENAME_STDOUT
         fit.join_files = True
         if 'yace_code' not in self.inputs:
@@ -230,6 +246,16 @@ def chosen_training_set(
     """
     frames = Frames.concatenate([dataset.frames for _, dataset in sorted(datasets.items())])
     return training_set(frames, _config(parameters), potential.reference_energies if potential is not None else None)
+
+
+def _plan(parameters: orm.Dict, chosen: TrainingSet, potential: AcePotentialData | None) -> BasisPlan:
+    """Return the basis of the fit.
+
+    :raises TrainingSetError: when the settings give no basis.
+    """
+    if potential is None:
+        return training_plan(_config(parameters), chosen.fit.elements)
+    return training_plan(_config(parameters), potential.elements, potential.functions_per_element)
 
 
 def _config(parameters: orm.Dict) -> TrainingConfig:

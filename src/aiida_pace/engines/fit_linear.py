@@ -20,15 +20,12 @@ from aiida_pace import __version__
 from aiida_pace.engines.ace import AceModel, EvaluationError, reference_table
 from aiida_pace.engines.evaluate import evaluate
 from aiida_pace.engines.linear import BlockedLeastSquares, FitError, LinearBasis
-from aiida_pace.formats.pacemaker import METRICS_COLUMNS
+from aiida_pace.formats.pacemaker import DRY_RUN_TARGET, METRICS_COLUMNS
 from aiida_pace.frames import FloatArray, Frames, FramesError
 
 __all__ = ('main',)
 
 LOG = logging.getLogger('pace-fit-linear')
-
-#: Where a dry run writes the basis.
-TARGET = Path('target_potential.yaml')
 
 #: Frames up to this far above the lowest one, in eV/atom, count in the columns ``low_*`` of the metrics.
 LOW_ENERGY = 1.0
@@ -61,13 +58,19 @@ def main(argv: Sequence[str] | None = None) -> int:
         type=Path,
         help='take the basis, and the starting point of the metrics, from this potential',
     )
+    parser.add_argument(
+        '-ip',
+        '--initial-potential',
+        type=Path,
+        help='add the functions that the input asks for to the basis of this potential',
+    )
     parser.add_argument('-o', '--output', type=Path, default=Path('output_potential.yaml'), help='[%(default)s]')
     parser.add_argument('-l', '--log', type=Path, default=Path('log.txt'), help='file to append to [%(default)s]')
     parser.add_argument(
         '-dr',
         '--dry-run',
         action='store_true',
-        help=f'fit nothing: check the input, and write the basis to `{TARGET}` as pacemaker does',
+        help=f'fit nothing: check the input, and write the basis to `{DRY_RUN_TARGET}` as pacemaker does',
     )
     parser.add_argument('--no-predict', action='store_true', help='accepted as by pacemaker; there are no predictions')
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
@@ -81,9 +84,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     try:
         LOG.info('Start pace-fit-linear %s', __version__)
         problem = _read_problem(arguments.input)
-        basis = _make_basis(problem, arguments.potential)
+        basis = _make_basis(problem, arguments.potential, arguments.initial_potential)
         if arguments.dry_run:
-            basis.save(TARGET, basis.start, has_repulsion=False, metadata=_metadata(problem))
+            basis.save(Path(DRY_RUN_TARGET), basis.start, has_repulsion=False, metadata=_metadata(problem))
             LOG.info('Dry run is finished')
         else:
             _run(problem, basis, arguments.output)
@@ -97,9 +100,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     return 0
 
 
-def _make_basis(problem: Problem, start: Path | None) -> LinearBasis:
+def _make_basis(problem: Problem, start: Path | None, initial: Path | None) -> LinearBasis:
     """Return the basis that is asked for, or that of the potential to start from; refuse data of other elements."""
-    basis = LinearBasis(problem.potential, start, LOG)
+    basis = LinearBasis(problem.potential, start or initial, LOG, grows=start is None and initial is not None)
     LOG.info('Basis: %d functions of %s, cutoff %s A', basis.size, ', '.join(basis.elements), basis.cutoff)
     unknown = sorted(set(problem.fit.elements) - set(basis.elements))
     if unknown:

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import copy
+import itertools
 import logging
 import os
 import typing as t
@@ -11,6 +13,7 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
+from aiida_pace.formats.basis_size import basis_stages
 from aiida_pace.formats.pacemaker import accepted_cells
 from aiida_pace.frames import FloatArray, Frames
 
@@ -82,23 +85,25 @@ class BlockedLeastSquares:
 class LinearBasis:
     """A linear ACE basis in pyace."""
 
-    def __init__(self, specification: Mapping[str, t.Any], start: Path | None, log: logging.Logger) -> None:
+    def __init__(
+        self, specification: Mapping[str, t.Any], start: Path | None, log: logging.Logger, *, grows: bool = False
+    ) -> None:
         """Make the basis of pacemaker's section ``potential``, or load that of a potential.
 
-        :param specification: the section.
+        :param specification: the section; the number of functions may be given by element.
         :param start: the potential, or None.
         :param log: where to tell how far it is.
+        :param grows: whether the functions of the section are added to those of the potential.
 
         :raises FitError: when it is not linear.
         """
         from pyace.atomicenvironment import aseatoms_to_atomicenvironment
-        from pyace.basis import ACEBBasisSet, BBasisConfiguration
-        from pyace.basisextension import construct_bbasisconfiguration
+        from pyace.basis import ACEBBasisSet
         from pyace.calculator import ACECalculator
         from pyace.evaluator import ACEBEvaluator
 
         try:
-            config = BBasisConfiguration(str(start)) if start else construct_bbasisconfiguration(dict(specification))
+            config = _configuration(specification, start, grows=grows)
         except (RuntimeError, ValueError) as exception:
             raise FitError(f'pyace cannot make the basis: {exception}') from exception
         for block in config.funcspecs_blocks:
@@ -109,16 +114,19 @@ class LinearBasis:
         for embedding in self._basis.map_embedding_specifications.values():
             if embedding.ndensity != 1 or list(embedding.FS_parameters) != [1.0, 1.0]:
                 raise FitError('the potential is not linear: give one density with `fs_parameters: [1, 1]`')
-        functions = [len(one) + len(many) for one, many in zip(self._basis.basis_rank1, self._basis.basis, strict=True)]
-        self._shifts = np.cumsum([0, *functions])
-        self._evaluator = ACEBEvaluator(self._basis)
+        self._evaluated = ACEBBasisSet(_padded(config, self._basis))
+        evaluated = _functions(self._evaluated)
+        self._shifts = np.cumsum([0, *map(len, evaluated)])
+        places = {key: place for place, key in reversed(list(enumerate(itertools.chain(*evaluated))))}
+        self._columns = np.array([places[key] for key in itertools.chain(*_functions(self._basis))])
+        self._evaluator = ACEBEvaluator(self._evaluated)
         self._calculator = ACECalculator(self._evaluator)
         self._environment = aseatoms_to_atomicenvironment
         self._log = log
         self._distances: dict[tuple[int, int], float] = {}
         self.elements: list[str] = list(self._basis.elements_name)
         self.cutoff = float(self._basis.cutoffmax)
-        self.size = int(self._shifts[-1])
+        self.size = len(self._columns)
         self.start: FloatArray = np.array(self._basis.basis_coeffs) if start else np.zeros(self.size)
 
     def rows(self, frames: Frames) -> Iterator[tuple[FloatArray, FloatArray]]:
@@ -133,16 +141,16 @@ class LinearBasis:
                 self._calculator.compute(environment, compute_projections=True, compute_b_grad=True)
             except (RuntimeError, ValueError) as exception:
                 raise FitError(f'pyace refuses frame {index}: {exception}') from exception
-            energy_row = np.zeros(self.size)
+            energy_row = np.zeros(self._shifts[-1])
             for species, projections in zip(environment.species_type, self._calculator.projections, strict=False):
                 first = self._shifts[species]
                 energy_row[first : first + len(projections)] += projections
-            force_rows = np.array(self._calculator.forces_bfuncs).transpose(0, 2, 1).reshape(3 * len(atoms), self.size)
+            force_rows = np.array(self._calculator.forces_bfuncs)[:, self._columns].transpose(0, 2, 1)
             for pair, distance in environment.get_minimal_nn_distance_per_bond().items():
                 self._distances[pair] = min(distance, self._distances.get(pair, np.inf))
             if (index + 1) * 10 // len(frames) > index * 10 // len(frames):
                 self._log.info('%d/%d structures', index + 1, len(frames))
-            yield energy_row / len(atoms), force_rows
+            yield energy_row[self._columns] / len(atoms), force_rows.reshape(3 * len(atoms), self.size)
 
     def save(self, path: Path, coefficients: FloatArray, *, has_repulsion: bool, metadata: Mapping[str, str]) -> None:
         """Write the potential, and what LAMMPS reads, beside it; each is there as a whole or not at all."""
@@ -165,3 +173,52 @@ class LinearBasis:
         os.replace(unfinished, path)
         ACEBBasisSet(str(path)).to_ACECTildeBasisSet().save_yaml(str(unfinished))
         os.replace(unfinished, path.with_suffix('.yace'))
+
+
+def _configuration(specification: Mapping[str, t.Any], start: Path | None, *, grows: bool) -> t.Any:
+    """Return pyace's description of the basis: made as pacemaker makes it, so that each can continue from the other."""
+    from pyace.basis import BBasisConfiguration
+    from pyace.basisextension import construct_bbasisconfiguration, extend_basis
+
+    initial = BBasisConfiguration(str(start)) if start else None
+    if initial is not None and not grows:
+        return initial
+    functions = dict(specification['functions'])
+    numbers = functions.pop('number_of_functions_per_element')
+    if not isinstance(numbers, Mapping):
+        numbers = dict.fromkeys(specification['elements'], numbers)
+    target: t.Any = None
+    for stage in basis_stages({**specification, 'functions': functions}, numbers):
+        # A copy, because pyace writes into it.
+        target = construct_bbasisconfiguration(copy.deepcopy(stage), initial_basisconfig=target)
+    if initial is None:
+        return target
+    missing = target.total_number_of_functions - initial.total_number_of_functions
+    if missing <= 0:
+        raise FitError('the input asks for no more functions than the initial potential has: continue with -p')
+    return extend_basis(initial, target, 'body_order', missing)
+
+
+def _functions(basis: t.Any) -> list[list[tuple[t.Any, ...]]]:
+    """Return what makes each function of a basis, by element, in the order of its projections."""
+    return [
+        [(one.mu0, *(tuple(part) for part in (one.mus, one.ns, one.ls, one.LS))) for one in (*first, *others)]
+        for first, others in zip(basis.basis_rank1, basis.basis, strict=True)
+    ]
+
+
+def _padded(config: t.Any, basis: t.Any) -> t.Any:
+    """Return the basis with as many functions of each element, by repeating one of those that have fewer.
+
+    pyace 0.4.0 finds the place of a force in ``compute_b_grad`` as if all elements had as many functions as that of the
+    atom: with different numbers it adds forces to those of other functions, or writes beyond the end of its memory.
+    """
+    sizes = [len(functions) for functions in _functions(basis)]
+    missing = {element: max(sizes) - size for element, size in zip(basis.elements_name, sizes, strict=True)}
+    padded = config.copy()
+    for block in padded.funcspecs_blocks:
+        functions = list(block.funcspecs)
+        if functions and missing[block.elements_vec[0]]:
+            block.funcspecs = functions + functions[:1] * missing[block.elements_vec[0]]
+            missing[block.elements_vec[0]] = 0
+    return padded

@@ -14,12 +14,14 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.geometry import complete_cell, minkowski_reduce
 
+from aiida_pace.formats.basis_size import SHAPES, basis_stages
 from aiida_pace.frames import FloatArray, Frames
 
 if t.TYPE_CHECKING:
     from aiida_pace.config import TrainingConfig
 
 __all__ = (
+    'DRY_RUN_TARGET',
     'METRICS_COLUMNS',
     'FitLog',
     'accepted_cell',
@@ -27,10 +29,14 @@ __all__ = (
     'last_exception',
     'parse_log',
     'parse_metrics',
+    'potential_sections',
     'without_repulsion',
     'write_dataframe',
     'write_input',
 )
+
+#: Where pacemaker and ``pace-fit-linear`` write the basis that a fit would have.
+DRY_RUN_TARGET = 'target_potential.yaml'
 
 #: Columns of ``metrics.txt`` and ``test_metrics.txt``, in eV and Å (pyace 0.4.0, ``metrics_aggregator.py``).
 METRICS_COLUMNS = (
@@ -56,15 +62,6 @@ METRICS_COLUMNS = (
     'smooth_w2',
     'smooth_w3',
 )
-
-#: Largest radial index and angular momentum of functions of 1, 2, ... neighbours, for functions of one element, of two,
-#: of three and of more: those of pacemaker's own template. Larger ones are not in its table of coupling coefficients.
-SHAPES = {
-    'UNARY': ((15, 6, 4, 3, 2, 2), (0, 3, 3, 2, 2, 1)),
-    'BINARY': ((15, 6, 3, 2, 2, 1), (0, 3, 2, 1, 1, 0)),
-    'TERNARY': ((15, 3, 3, 2, 1), (0, 2, 2, 1, 1)),
-    'ALL': ((15, 3, 2, 1, 1), (0, 2, 2, 1, 1)),
-}
 
 EMBEDDINGS = {
     'linear': {'npot': 'FinnisSinclairShiftedScaled', 'fs_parameters': [1, 1], 'ndensity': 1},
@@ -95,9 +92,47 @@ RESULT = re.compile(r'Optimization result\(success=(\w+), status=\S+, message=(.
 MAX_ITERATIONS = re.compile('maximum number of iterations|iterations reached limit', re.IGNORECASE)
 
 
+def potential_sections(
+    config: TrainingConfig, elements: Sequence[str], numbers: Mapping[str, int]
+) -> list[dict[str, t.Any]]:
+    """Return pacemaker's section ``potential`` for each run that the basis takes.
+
+    For several, each but the last is a dry run, and each but the first starts from `DRY_RUN_TARGET` as initial
+    potential. ``pace-fit-linear`` needs one: it does the same by itself.
+
+    :param elements: chemical symbols the potential is for.
+    :param numbers: what to ask for, of `basis_size.plan_basis`.
+    """
+    embedding = config.embedding or ('linear' if config.evaluator == 'linear' else 'finnis_sinclair')
+    section: dict[str, t.Any] = {
+        'deltaSplineBins': 0.001,
+        'elements': list(elements),
+        'embeddings': {'ALL': EMBEDDINGS[embedding]},
+        'bonds': {
+            'ALL': {
+                'radbase': 'SBessel',
+                'radparameters': [config.radial_parameter],
+                'rcut': config.cutoff,
+                'dcut': 0.01,
+                'NameOfCutoffFunction': 'cos',
+            }
+        },
+        'functions': {
+            kind: {
+                'nradmax_by_orders': list(radial[: config.order]),
+                'lmax_by_orders': list(angular[: config.order]),
+            }
+            for kind, (radial, angular) in SHAPES.items()
+        },
+    }
+    if config.evaluator == 'linear' and len(set(numbers.values())) > 1:
+        return [{**section, 'functions': {'number_of_functions_per_element': dict(numbers), **section['functions']}}]
+    return basis_stages(section, numbers)
+
+
 def write_input(
     config: TrainingConfig,
-    elements: Sequence[str],
+    potential: Mapping[str, t.Any],
     reference_energies: Mapping[str, float],
     *,
     dataset: str,
@@ -105,16 +140,15 @@ def write_input(
 ) -> str:
     """Return the text of ``input.yaml``.
 
-    :param elements: chemical symbols the potential is for.
-    :param reference_energies: energy of the isolated atom of each element, in eV.
+    :param potential: section ``potential``, one of `potential_sections` or the name of a file that holds a basis.
+    :param reference_energies: energy of the isolated atom of each element of the potential, in eV.
     :param dataset: name of the data frame to fit.
     :param test_dataset: name of the data frame to watch.
     """
     import yaml
 
-    embedding = config.embedding or ('linear' if config.evaluator == 'linear' else 'finnis_sinclair')
     l1 = config.l1 if config.l1 is not None else (0.0 if config.evaluator == 'linear' else 1e-8)
-    data: dict[str, t.Any] = {'filename': dataset, 'reference_energy': {e: reference_energies[e] for e in elements}}
+    data: dict[str, t.Any] = {'filename': dataset, 'reference_energy': dict(reference_energies)}
     if test_dataset is not None:
         data['test_filename'] = test_dataset
     fit: dict[str, t.Any] = {
@@ -126,30 +160,7 @@ def write_input(
         fit['repulsion'] = 'auto'
     settings = {
         'seed': config.seed,
-        'potential': {
-            'deltaSplineBins': 0.001,
-            'elements': list(elements),
-            'embeddings': {'ALL': EMBEDDINGS[embedding]},
-            'bonds': {
-                'ALL': {
-                    'radbase': 'SBessel',
-                    'radparameters': [config.radial_parameter],
-                    'rcut': config.cutoff,
-                    'dcut': 0.01,
-                    'NameOfCutoffFunction': 'cos',
-                }
-            },
-            'functions': {
-                'number_of_functions_per_element': config.functions_per_element,
-                **{
-                    kind: {
-                        'nradmax_by_orders': list(radial[: config.order]),
-                        'lmax_by_orders': list(angular[: config.order]),
-                    }
-                    for kind, (radial, angular) in SHAPES.items()
-                },
-            },
-        },
+        'potential': dict(potential),
         'data': data,
         'fit': fit,
         'backend': {'evaluator': config.evaluator, 'batch_size': config.batch_size, 'display_step': 20},

@@ -4,18 +4,31 @@ from __future__ import annotations
 
 import dataclasses
 import typing as t
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 import numpy as np
 import numpy.typing as npt
-from ase.data import chemical_symbols
+from ase import Atoms
+from ase.data import atomic_numbers, chemical_symbols
+from ase.neighborlist import neighbor_list
+from scipy.spatial import cKDTree
 
+from aiida_pace.formats.basis_size import BasisPlan, least_functions, plan_basis
 from aiida_pace.frames import FloatArray, Frames
 
 if t.TYPE_CHECKING:
     from aiida_pace.config import TrainingConfig
 
-__all__ = ('TrainingSet', 'TrainingSetError', 'isolated_atom_energies', 'learned_atoms', 'training_set')
+__all__ = (
+    'TrainingSet',
+    'TrainingSetError',
+    'few_atoms',
+    'isolated_atom_energies',
+    'learned_atoms',
+    'learned_environments',
+    'training_plan',
+    'training_set',
+)
 
 #: Isolated atoms of one element whose energies differ by more than this, in eV, are not the same reference.
 ENERGY_TOLERANCE = 1e-3
@@ -86,6 +99,64 @@ def isolated_atom_energies(frames: Frames) -> dict[str, float]:
 def learned_atoms(frames: Frames) -> npt.NDArray[np.bool_]:
     """(N,) whether a fit learns from an atom: by its own force, or by the energy of its frame."""
     return np.asarray((frames.force_weight > 0) | (np.repeat(frames.weight, frames.sizes) > 0))
+
+
+def learned_environments(frames: Frames, cutoff: float) -> dict[str, int]:
+    """Return, by element, the number of atoms that a fit learns from and that have a neighbour within ``cutoff`` in Å.
+
+    Every element of the frames is there. An active set is picked from such atoms: one without neighbours adds nothing.
+    """
+    counted = learned_atoms(frames)
+    for index in np.flatnonzero(np.logical_or.reduceat(counted, frames.offsets[:-1])).tolist():
+        part = frames.atoms_slice(index)
+        counted[part] &= _with_neighbours(frames.positions[part], frames.cells[index], frames.pbc[index], cutoff)
+    counts = np.bincount(frames.numbers[counted], minlength=len(chemical_symbols))
+    return {element: int(counts[atomic_numbers[element]]) for element in frames.elements}
+
+
+def _with_neighbours(
+    positions: FloatArray, cell: FloatArray, pbc: npt.NDArray[np.bool_], cutoff: float
+) -> npt.NDArray[np.bool_]:
+    """(N,) whether an atom has a neighbour within ``cutoff``, the images of a periodic cell included."""
+    if pbc.any() and np.linalg.norm(cell[pbc], axis=1).min() < cutoff:
+        return np.ones(len(positions), dtype=bool)
+    # Within the cell nearly every atom has one, and this takes a hundredth of the time of a list of neighbours.
+    near = np.zeros(len(positions), dtype=bool)
+    if len(positions) > 1:
+        near |= cKDTree(positions).query(positions, k=2)[0][:, 1] < cutoff
+    if pbc.any() and not near.all():
+        near[neighbor_list('i', Atoms(positions=positions, cell=cell, pbc=pbc), cutoff)] = True
+    return near
+
+
+def few_atoms(environments: Mapping[str, int], order: int) -> dict[str, str]:
+    """Return one clause for each element that no basis is small enough for: an active set needs more atoms than that.
+
+    :param environments: of `learned_environments`.
+    :param order: largest number of neighbours in one function.
+    """
+    least = least_functions(len(environments), order)
+    return {
+        element: f'they hold {count} atoms of {element} with neighbours that a fit learns from, the smallest basis for '
+        f'{", ".join(sorted(environments))} needs {least + 1}: add frames with {element}'
+        for element, count in sorted(environments.items())
+        if count <= least
+    }
+
+
+def training_plan(
+    config: TrainingConfig, elements: Iterable[str], existing: Mapping[str, int] | None = None
+) -> BasisPlan:
+    """Return the basis that the settings ask for.
+
+    :param elements: chemical symbols the potential is for.
+    :param existing: number of functions by element of the potential that the fit continues from.
+    :raises TrainingSetError: when there are too few functions for an element, or no number of them.
+    """
+    try:
+        return plan_basis({element: config.functions_of(element) for element in elements}, config.order, existing)
+    except ValueError as exception:
+        raise TrainingSetError(str(exception)) from exception
 
 
 def _isolated(frames: Frames) -> npt.NDArray[np.bool_]:

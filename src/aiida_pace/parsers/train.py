@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import re
 import typing as t
 from pathlib import Path
 
@@ -33,6 +34,9 @@ PARAMETERS = (
     'low_mae_f_comp',
 )
 CURVES = {'iter_num': 'iteration', 'loss': 'loss', 'rmse_epa': 'rmse_epa', 'rmse_f_comp': 'rmse_f_comp'}
+
+#: What a run that makes the basis prints to.
+DRY_RUN = re.compile(r'basis(_\d+)?\.out')
 
 Metrics = dict[str, FloatArray]
 
@@ -95,6 +99,12 @@ class PaceTrainParser(PaceParser):
         """Store the last interim potential of a fit that was cut short, if there is one; say what happened."""
         output = self._text(PaceTrainCalculation.FILENAME_STDOUT)
         last_words = last_line(output)
+        # Runs that make the basis come first: when one fails, so does the fit after it, for want of the basis.
+        for name in [
+            name for name in sorted(self.retrieved.base.repository.list_object_names()) if DRY_RUN.match(name)
+        ]:
+            if detail := last_exception(self._text(name)):
+                return self._exit('ERROR_FIT_FAILED', detail=detail, filename=name)
         exception = last_exception(output)
         if exception is not None and not exception.startswith('KeyboardInterrupt'):  # that is how SIGINT ends it
             return self._exit('ERROR_FIT_FAILED', detail=exception, filename=PaceTrainCalculation.FILENAME_STDOUT)

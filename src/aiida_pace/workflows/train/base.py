@@ -15,15 +15,22 @@ from aiida.engine import (
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_pace.calculations.active_set import PaceActiveSetCalculation
+from aiida_pace.calculations.functions.training import affordable_parameters, environments, functions_for
 from aiida_pace.calculations.train import PaceTrainCalculation
+from aiida_pace.config import TrainingConfig
 from aiida_pace.data.active_set import AceActiveSetData
+from aiida_pace.formats.training import few_atoms
 from aiida_pace.workflows.lane import ResumableWorkChain, cause_of
 
 __all__ = ('TrainBaseWorkChain',)
 
 
 class TrainBaseWorkChain(ResumableWorkChain, BaseRestartWorkChain):
-    """Run ``pace.train``, from its interim potential after a walltime kill, then ``pace.active_set``."""
+    """Run ``pace.train``, from its interim potential after a walltime kill, then ``pace.active_set``.
+
+    An active set needs more atoms of an element than it has functions: where the data hold fewer, the fit has fewer
+    functions than its settings ask for. Continued from with more data, the potential grows up to what they ask for.
+    """
 
     _process_class = PaceTrainCalculation
 
@@ -35,6 +42,7 @@ class TrainBaseWorkChain(ResumableWorkChain, BaseRestartWorkChain):
         spec.expose_inputs(PaceActiveSetCalculation, namespace='active_set', exclude=('potential', 'datasets'))
         spec.outline(
             cls.setup,
+            cls.size_basis,
             while_(cls.should_run_process)(cls.run_process, cls.inspect_process),
             cls.run_active_set,
             cls.inspect_active_set,
@@ -42,6 +50,11 @@ class TrainBaseWorkChain(ResumableWorkChain, BaseRestartWorkChain):
         )
         spec.expose_outputs(PaceTrainCalculation)
         spec.output('active_set', valid_type=AceActiveSetData, required=False, help='The active set of the potential.')
+        spec.exit_code(
+            210,
+            'ERROR_ATOMS_INSUFFICIENT',
+            message='no basis is small enough for the data sets `fit.datasets`: {detail}.',
+        )
         spec.exit_code(
             410,
             'ERROR_ACTIVE_SET_FAILED',
@@ -52,6 +65,28 @@ class TrainBaseWorkChain(ResumableWorkChain, BaseRestartWorkChain):
         """Take the inputs of the training."""
         super().setup()
         self.ctx.inputs = AttributeDict(self.exposed_inputs(PaceTrainCalculation, 'fit'))
+
+    def size_basis(self) -> ExitCode | None:
+        """Take no more functions of an element than the data carry, and say so."""
+        datasets = {f'dataset_{name}': dataset for name, dataset in self.ctx.inputs.datasets.items()}
+        config = TrainingConfig.model_validate(self.ctx.inputs.parameters.get_dict())
+        atoms = environments(config, datasets.values())
+        if few := few_atoms(atoms, config.order):
+            return self.exit_codes.ERROR_ATOMS_INSUFFICIENT.format(detail=next(iter(few.values())))
+        functions = functions_for(config, atoms)
+        if reduced := [element for element in functions if functions[element] < config.functions_of(element)]:
+            self.ctx.inputs.parameters = affordable_parameters(
+                self.ctx.inputs.parameters, **datasets, metadata={'call_link_label': 'size_basis'}
+            )
+            self.report(
+                'a basis sized to the data: '
+                + ', '.join(
+                    f'{functions[element]} of {config.functions_of(element)} functions of {element}, which has '
+                    f'{atoms[element]} atoms with neighbours'
+                    for element in reduced
+                )
+            )
+        return None
 
     @process_handler(exit_codes=PaceTrainCalculation.exit_codes.ERROR_FIT_INTERRUPTED)
     def continue_from_interim(self, calculation: orm.CalcJobNode) -> ProcessHandlerReport:
