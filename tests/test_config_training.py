@@ -23,6 +23,8 @@ def test_the_defaults_are_valid() -> None:
         ({'cutoff': float('nan')}, 'setting `cutoff`'),
         ({'rcut': 5.0}, 'unknown setting `rcut`; TrainingConfig knows: evaluator, cutoff'),
         ({'order': 0}, 'setting `order`'),
+        ({'functions_per_element': 0}, 'setting `functions_per_element'),
+        ({'functions_per_element': {'Si': 0}}, 'setting `functions_per_element'),
         ({'max_epochs': 0}, 'setting `max_epochs`'),
         ({'kappa': 1.5}, 'setting `kappa`'),
         ({'test_fraction': 1.0}, 'setting `test_fraction`'),
@@ -38,3 +40,10 @@ def test_a_wrong_setting_is_named(settings: dict[str, t.Any], message: str) -> N
     assert error is not None
     assert message in error
     assert '\n' not in error
+
+
+def test_functions_are_for_all_elements_or_by_element() -> None:
+    assert TrainingConfig(functions_per_element=30).functions_of('Al') == 30
+    config = TrainingConfig(functions_per_element={'Al': 10, 'Si': 50})
+    assert (config.functions_of('Al'), config.functions_of('Si')) == (10, 50)
+    assert TrainingConfig.model_validate(config.model_dump()) == config

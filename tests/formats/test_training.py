@@ -8,7 +8,15 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 
 from aiida_pace.config import TrainingConfig
-from aiida_pace.formats.training import TrainingSetError, isolated_atom_energies, learned_atoms, training_set
+from aiida_pace.formats.training import (
+    TrainingSetError,
+    few_atoms,
+    isolated_atom_energies,
+    learned_atoms,
+    learned_environments,
+    training_plan,
+    training_set,
+)
 from aiida_pace.frames import Frames
 
 UNIFORM = TrainingConfig()
@@ -135,3 +143,42 @@ class TestRefusals:
     def test_isolated_atoms_alone(self) -> None:
         with pytest.raises(TrainingSetError, match='nothing but isolated atoms'):
             training_set(frames(SI), UNIFORM)
+
+
+class TestEnvironments:
+    @staticmethod
+    def counts(*images: Atoms, cutoff: float = 4.0) -> dict[str, int]:
+        return learned_environments(Frames.from_atoms(list(images), origin='test'), cutoff)
+
+    def test_atoms_without_neighbours_do_not_count(self) -> None:
+        near, far = (Atoms('AlSi', [[0, 0, 0], [0, 0, distance]]) for distance in (3.9, 4.1))
+        assert self.counts(near) == {'Al': 1, 'Si': 1}
+        assert self.counts(far) == {'Al': 0, 'Si': 0}
+        assert self.counts(far, cutoff=4.2) == {'Al': 1, 'Si': 1}
+        assert self.counts(Atoms('Al'), Atoms('Al2Si', [[0, 0, 0], [0, 0, 2], [9, 0, 0]])) == {'Al': 2, 'Si': 0}
+
+    def test_images_are_neighbours(self) -> None:
+        assert self.counts(Atoms('Si', cell=[3.9, 9, 9], pbc=True)) == {'Si': 1}
+        assert self.counts(Atoms('Si', cell=[3.9, 9, 9], pbc=[False, True, True])) == {'Si': 0}
+        assert self.counts(Atoms('Si', cell=[9, 9, 9], pbc=True)) == {'Si': 0}
+        across = Atoms('SiAl', [[0.5, 0, 0], [8.5, 0, 0]], cell=[9, 9, 9], pbc=True)
+        assert self.counts(across) == {'Al': 1, 'Si': 1}
+
+    def test_atoms_of_no_weight_do_not_count(self) -> None:
+        atoms = Atoms('Si3', [[0, 0, 0], [0, 0, 2], [0, 0, 4]])
+        atoms.set_array('force_weight', np.array([1.0, 0.0, 0.5]))
+        atoms.info['weight'] = 0.0
+        assert self.counts(atoms) == {'Si': 2}
+
+    def test_an_element_with_too_few_atoms_is_named(self) -> None:
+        assert few_atoms({'Si': 2}, 4) == {}
+        assert few_atoms({'Al': 2, 'Si': 3}, 4) == {
+            'Al': 'they hold 2 atoms of Al with neighbours that a fit learns from, the smallest basis for Al, Si needs '
+            '3: add frames with Al'
+        }
+
+
+def test_an_element_without_a_number_of_functions() -> None:
+    config = TrainingConfig(functions_per_element={'Al': 10})
+    with pytest.raises(TrainingSetError, match='`functions_per_element` has no number for Si: add it'):
+        training_plan(config, ['Al', 'Si'])

@@ -14,7 +14,7 @@ from aiida.engine import run_get_node
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.workflows.lane import children
 from aiida_pace.workflows.train.base import TrainBaseWorkChain
-from tests.fixtures.training import silicon_frames
+from tests.fixtures.training import doped_frames, silicon_frames
 
 pytestmark = [pytest.mark.engines, pytest.mark.usefixtures('aiida_profile_clean')]
 
@@ -58,6 +58,41 @@ def test_train_base(inputs: dict[str, t.Any]) -> None:
     assert results['potential'].has_yace
     assert results['output_parameters']['rmse_f_comp'] > 0
     assert children(node)['active_set'].inputs.potential == results['potential']
+
+
+def test_few_atoms_make_a_small_basis_that_grows_with_the_data(inputs: dict[str, t.Any]) -> None:
+    """Seven atoms of aluminium among many of silicon carry six functions, not forty; with more data there are more."""
+    few = doped_frames(10, doped=7)
+    inputs['fit']['datasets'] = {'first': AtomsDatasetData(few)}
+    parameters = {'evaluator': 'linear', 'functions_per_element': 40, 'cutoff': 4.5}
+    inputs['fit']['parameters'] = orm.Dict(parameters)
+    first, node = run_get_node(TrainBaseWorkChain, **inputs)
+    assert node.is_finished_ok, node.exit_message
+    assert first['potential'].functions_per_element == {'Al': 6, 'Si': 40}
+    assert first['active_set'].matches(first['potential'])
+    sized = children(node)['iteration_01'].inputs.parameters
+    assert sized.get_dict() == parameters | {'functions_per_element': {'Al': 6, 'Si': 40}}
+    assert sized.creator == children(node)['size_basis']
+    logs = [log.message for log in orm.Log.collection.get_logs_for(node)]
+    assert any('6 of 40 functions of Al, which has 7 atoms with neighbours' in message for message in logs)
+
+    inputs['fit']['datasets']['second'] = AtomsDatasetData(doped_frames(50, doped=50, seed=1))
+    inputs['fit']['potential'] = first['potential']
+    second, node = run_get_node(TrainBaseWorkChain, **inputs)
+    assert node.is_finished_ok, node.exit_message
+    assert second['potential'].functions_per_element == {'Al': 40, 'Si': 40}
+    assert second['active_set'].matches(second['potential'])
+    assert children(node)['iteration_01'].inputs.parameters.get_dict() == parameters
+
+
+def test_an_element_without_atoms_enough_for_any_basis(inputs: dict[str, t.Any]) -> None:
+    inputs['fit']['datasets'] = {'first': AtomsDatasetData(doped_frames(10, doped=2))}
+    _, node = run_get_node(TrainBaseWorkChain, **inputs)
+    assert node.exit_status == TrainBaseWorkChain.exit_codes.ERROR_ATOMS_INSUFFICIENT.status
+    assert '2 atoms of Al with neighbours that a fit learns from, the smallest basis for Al, Si needs 3' in (
+        node.exit_message
+    )
+    assert children(node) == {}
 
 
 @pytest.fixture
