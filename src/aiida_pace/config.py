@@ -158,7 +158,8 @@ class TrainingConfig(Config):
         default=100,
         description='Number of basis functions of each element: one for all, or by element. Each of the 2^(n-1) blocks '
         'of an element among n (`Al` and `Al Si` for Al of Al-Si) has the same share, so that it may be a little less; '
-        'it is less where an order has no more. An element needs more atoms in the data than functions.',
+        'it is less where an order has no more. '
+        'With `tensorpot` all elements have the smallest of the numbers: it fails when they differ.',
     )
     radial_parameter: float = Field(
         default=5.25, gt=0, description='Decay of the radial basis (simplified spherical Bessel functions).'
@@ -431,7 +432,7 @@ class StageConfig(Config):
 class AuditConfig(Config):
     """The audit: frames drawn at random from the MD below the halt threshold, labelled, never trained on."""
 
-    count: int = Field(default=5, ge=0, description='Number of frames drawn in each cycle.')
+    count: int = Field(default=5, ge=1, description='Number of frames drawn in each cycle.')
     large_atoms: int = Field(default=32, ge=2, description='Cells of this many atoms or more are large.')
     reserved_share: float = Field(
         default=0.2,

@@ -17,6 +17,7 @@ from aiida.plugins import DataFactory, GroupFactory, WorkflowFactory
 from ase.build import bulk
 
 from aiida_pace.frames import Frames
+from aiida_pace.structures.fingerprint import exact_fingerprints
 from aiida_pace.workflows.campaign_state import CAMPAIGN_EXTRA
 from aiida_pace.workflows.lane import children
 from tests.fixtures.dft import PSEUDOS
@@ -58,8 +59,8 @@ def test_two_cycles(campaign: Campaign) -> None:
 
     # Two cycles were not enough to be quiet twice: the potential is handed over all the same, with the reason.
     assert node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_CONVERGENCE_NOT_REACHED.status
-    assert '`max_cycles` = 2 cycles' in node.exit_message
-    assert {'potential', 'active_set', 'training', 'datasets'} <= set(results)
+    assert '2 cycles are done, 2 were allowed' in node.exit_message
+    assert {'potential', 'active_set', 'training', 'datasets', 'audits', 'history'} <= set(results)
     assert results['active_set'].matches(results['potential'])
     assert results['potential'].elements == ['Si']
     assert results['potential'].reference_energies['Si'] < -90  # of the isolated atom, labelled by pw.x
@@ -70,7 +71,7 @@ def test_two_cycles(campaign: Campaign) -> None:
     assert {f'cycle_01_{phase}' for phase in story} | {'initial_label', 'initial_train', 'cycle_02_explore'} <= set(
         step
     )
-    assert step['initial_generate'].outputs.result.count == 10
+    assert step['initial_generate'].outputs.dataset.count == 10
 
     # Labels: as many as asked for, each from a DFT run of its own.
     rounds = [label for label in step if label.endswith('_label')]
@@ -79,8 +80,8 @@ def test_two_cycles(campaign: Campaign) -> None:
         assert account['requested'] == step[label].inputs.dataset.count
         assert account['requested'] == account['labelled'] + account['failed'] + account['rejected']
         assert account['labelled'] == step[label].outputs.dataset.count
-    frames = [dataset.frames for dataset in results['datasets'].values()]
-    assert set(results['datasets']) == {label.removesuffix('_label') for label in rounds}
+    assert set(results['datasets']) <= {label.removesuffix('_label') for label in rounds}
+    frames = [dataset.frames for name in ('datasets', 'audits') for dataset in results[name].values()]
     sources = [uuid for part in frames for uuid in part.label_uuid]
     assert (
         len(set(sources)) == len(sources) == sum(step[label].outputs.output_parameters['labelled'] for label in rounds)
@@ -102,13 +103,24 @@ def test_two_cycles(campaign: Campaign) -> None:
     # The second round walked with the new potential.
     assert step['cycle_02_explore'].inputs.lammps.potential == second
 
+    # The audit: frames of every cycle, errors of the potential that made the MD, and no fit has seen one of them.
+    history = results['history']['history']
+    assert [record['potential'] for record in history] == [first.uuid, second.uuid]
+    assert all(record['audit']['frames'] == 2 for record in history)
+    audited = {digest for dataset in results['audits'].values() for digest in exact_fingerprints(dataset.frames)}
+    trained = {digest for dataset in results['datasets'].values() for digest in exact_fingerprints(dataset.frames)}
+    assert len(audited) == 4
+    assert not audited & trained
+    assert history[-1]['core_seconds'] > history[0]['core_seconds'] > 0
+
     assert node.base.extras.get(CAMPAIGN_EXTRA)['phase'] == 'not converged'
 
 
 @pytest.fixture
 def given(campaign: Campaign, si_potential_files: Path) -> ProcessBuilder:
     """Return the campaign, begun with labelled frames: no DFT runs unless a walker halts."""
-    builder = campaign({'quiet_rounds': 2, 'max_cycles': 3})
+    # The labels given are those of another method: no audit by pw.x can agree.
+    builder = campaign({'stop': {'quiet_rounds': 2, 'max_cycles': 3, 'target': 1000.0, 'min_audit': 2}})
     parts = [Frames.load(si_potential_files / name) for name in ('dataset.npz', 'isolated_atoms.npz')]
     builder.datasets = {str(number): AtomsDatasetData(part) for number, part in enumerate(parts)}
     return builder
@@ -121,15 +133,18 @@ def calm(builder: ProcessBuilder) -> None:
 
 @pytest.mark.engines
 def test_converges_after_quiet_rounds(given: ProcessBuilder) -> None:
-    """Begun with labelled frames, with walkers that stay where they are: converged, without a single DFT run."""
+    """Begun with labelled frames, with walkers that stay where they are: nothing to learn, but audited."""
     calm(given)
     results, node = run_get_node(given)
     assert node.is_finished_ok, node.exit_message
     assert 'cycle_02_explore' in children(node)
     assert 'cycle_03_explore' not in children(node)
     assert set(results['datasets']) == {'given_0', 'given_1'}
-    assert not orm.QueryBuilder().append(WorkflowFactory('pace.label')).count()
-    assert node.base.extras.get(CAMPAIGN_EXTRA) == {'cycle': 2, 'phase': 'converged', 'labels': 81, 'quiet_rounds': 2}
+    assert set(results['audits']) == {'cycle_01', 'cycle_02'}
+    assert not {'cycle_01_train', 'cycle_01_select'} & set(children(node))
+    assert results['history']['action'] == 'converged'
+    state = node.base.extras.get(CAMPAIGN_EXTRA)
+    assert (state['cycle'], state['phase'], state['labels'], state['quiet_rounds']) == (2, 'converged', 81, 2)
 
 
 @pytest.fixture
@@ -187,8 +202,8 @@ def test_stops_when_the_initial_labels_make_no_fit(campaign: Campaign) -> None:
 def test_refuses_initial_set_smaller_than_the_basis(campaign: Campaign) -> None:
     """Before the first DFT run: an active set could not be built."""
     _, node = run_get_node(campaign({'train': {'fit': {'parameters': {'functions_per_element': 500}}}}))
-    assert node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_INITIAL_SET_TOO_SMALL.status
-    assert 'the basis 500 functions' in node.exit_message
+    assert node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_INITIAL_SET_FAILED.status
+    assert 'the basis has 500 functions' in node.exit_message
     assert not [child for child in node.called if isinstance(child, orm.WorkChainNode)]
 
 
@@ -205,12 +220,17 @@ def test_refuses_initial_set_smaller_than_the_basis(campaign: Campaign) -> None:
         ({'initial': {'elements': ['Si', 'Ge']}}, 'Ge'),
         ({'explore': {'lammps': {'parameters': {'steps': -1}}}}, '`steps`.*greater than or equal to 1'),
         ({'select': {'swarm': {'parameters': {'amplitude': -1.0}}}}, '`amplitude`.*greater than 0'),
-        ({'max_cycles': 0}, '`max_cycles` is 0: give at least 1'),
-        ({'max_cycles': 1}, '`max_cycles` is below `quiet_rounds`'),
+        ({'stop': {'max_cycles': 0}}, '`max_cycles`.*greater than or equal to 1'),
+        ({'stop': {'max_cycles': 1}}, '`stop.max_cycles` is below `stop.quiet_rounds`'),
+        ({'stop': {'max_cyles': 3}}, 'unknown setting `max_cyles`'),
         ({'max_cyles': 3}, '`max_cyles` is no input'),
+        ({'audit': {'count': -1}}, '`audit`.*`count`'),
+        ({'stages': []}, '`stages` is empty'),
+        ({'stages': [{'temperature': -3.0}]}, r'`stages\[0\]`.*`temperature`'),
+        ({'stages': [{'temperature': 300.0, 'structures': ['none']}]}, r'`stages\[0\]\.structures` names none'),
         ({'explore': {'lammps': {'paramters': {}}}}, r'`explore\.lammps\.paramters` is no input'),
         ({'seed': -5}, '`seed` is -5: give a number from 0'),
-        ({'initial': {'count': 1}}, '`initial.count` is 1: give more frames than there are elements'),
+        ({'initial': {'count': 1}}, '`initial`: `count` is 1: give more frames than there are elements'),
         ({'label': {'pw': {'parameters': {'CONTROL': {'tstress': False}}}}}, r'`CONTROL\.tstress` must be true'),
     ],
 )

@@ -248,6 +248,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
             known = {f'known__{name}': node for name, node in self._known().items()}
             made = draw_audit_frames(
                 self.inputs.audit,
+                orm.Int(self._max_dft_atoms),
                 self._cycle_seed(),
                 **samples,
                 **known,

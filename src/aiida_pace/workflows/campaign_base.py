@@ -8,7 +8,7 @@ from collections.abc import Collection
 from aiida import orm
 from aiida.engine import ExitCode
 
-from aiida_pace.config import AuditConfig, MdConfig, StageConfig, StopConfig, TrainingConfig
+from aiida_pace.config import AuditConfig, EmbeddingConfig, MdConfig, StageConfig, StopConfig, TrainingConfig
 from aiida_pace.metrics.history import CycleRecord, quiet_rounds
 from aiida_pace.structures.initial import atoms_per_element
 from aiida_pace.workflows.campaign_state import CAMPAIGN_EXTRA, cycle_label
@@ -51,6 +51,10 @@ class CampaignWorkChain(ResumableWorkChain):
     @property
     def _stop_config(self) -> StopConfig:
         return StopConfig.model_validate(self.inputs.stop.get_dict())
+
+    @property
+    def _max_dft_atoms(self) -> int:
+        return EmbeddingConfig.model_validate(self.inputs.select.embed.parameters.get_dict()).max_dft_atoms
 
     @property
     def _stages(self) -> list[StageConfig]:

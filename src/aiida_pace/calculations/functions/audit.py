@@ -24,15 +24,19 @@ AUDIT = 'audit'
 
 
 @calcfunction
-def draw_audit_frames(parameters: orm.Dict, seed: orm.Int, **frames: AtomsDatasetData) -> dict[str, AtomsDatasetData]:
+def draw_audit_frames(
+    parameters: orm.Dict, max_atoms: orm.Int, seed: orm.Int, **frames: AtomsDatasetData
+) -> dict[str, AtomsDatasetData]:
     """Return the audit frames of a cycle as ``dataset``; nothing when there are none that are new.
 
     :param parameters: settings of ``AuditConfig``.
+    :param max_atoms: frames with more atoms are too dear for DFT, and are not drawn.
     :param frames: ``samples__<walker>``: evenly spaced frames below the halting threshold; ``known__<name>``: frames
         that were labelled before, none of which is drawn.
     """
     config = AuditConfig.model_validate(parameters.get_dict())
     samples = Frames.concatenate([node.frames for key, node in sorted(frames.items()) if key.startswith('samples__')])
+    samples = samples.take(np.flatnonzero(samples.sizes <= max_atoms.value))
     known = [node.frames for key, node in frames.items() if key.startswith('known__')]
     exclude = {digest for part in known for digest in exact_fingerprints(part)}
     drawn = draw_audit(

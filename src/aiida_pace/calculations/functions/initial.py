@@ -13,20 +13,12 @@ from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.structures.initial import (
     atoms_per_element,
     choose_from_pool,
-    generate_initial_set,
     generate_pool,
     recipe_counts,
 )
 from aiida_pace.structures.recipes import CLUSTERS
 
-__all__ = ('choose_initial', 'generate_initial', 'make_initial_pool')
-
-
-@calcfunction
-def generate_initial(elements: orm.List, count: orm.Int, parameters: orm.Dict, seed: orm.Int) -> AtomsDatasetData:
-    """Return the initial set: ``count`` frames of ``elements`` for the settings of ``InitialSetConfig``."""
-    config = InitialSetConfig.model_validate(parameters.get_dict())
-    return AtomsDatasetData(generate_initial_set(elements.get_list(), count.value, seed=seed.value, config=config))
+__all__ = ('choose_initial', 'make_initial_pool')
 
 
 @calcfunction

@@ -38,4 +38,6 @@ def functions_for(config: TrainingConfig, atoms: Mapping[str, int]) -> dict[str,
     functions: dict[str, int] = {}
     for element, count in atoms.items():
         functions |= affordable_functions(config.functions_of(element), {element: count})
+    if config.evaluator == 'tensorpot':  # it needs the same number for all, see `training_plan`
+        functions = dict.fromkeys(functions, min(functions.values()))
     return functions
