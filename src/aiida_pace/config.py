@@ -158,8 +158,8 @@ class TrainingConfig(Config):
         default=100,
         description='Number of basis functions of each element: one for all, or by element. Each of the 2^(n-1) blocks '
         'of an element among n (`Al` and `Al Si` for Al of Al-Si) has the same share, so that it may be a little less; '
-        'it is less where an order has no more. '
-        'With `tensorpot` all elements have the smallest of the numbers: it fails when they differ.',
+        'it is less where an order has no more. With `tensorpot`, which fails when they differ, all elements have the '
+        'smallest of the numbers.',
     )
     radial_parameter: float = Field(
         default=5.25, gt=0, description='Decay of the radial basis (simplified spherical Bessel functions).'

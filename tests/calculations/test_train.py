@@ -150,20 +150,20 @@ def test_tensorpot(
 @pytest.mark.engines
 @pytest.mark.usefixtures('aiida_profile_clean')
 def test_tensorpot_with_functions_by_element(pace_code: PaceCode) -> None:
-    """Three fits: different numbers for each element; grown for both; continued with fewer asked for."""
+    """Three fits: the smallest number for each element; grown for both; continued with fewer asked for."""
     pacemaker, frames = pace_code('pace.train', 'pacemaker'), doped_frames(12)
-    first, node = train(pacemaker, frames, SMALL | {'functions_per_element': {'Al': 4, 'Si': 12}})
+    first, node = train(pacemaker, frames, SMALL | {'functions_per_element': {'Al': 12, 'Si': 20}})
     assert node.is_finished_ok, node.exit_message
-    assert first['potential'].functions_per_element == {'Al': 4, 'Si': 12}
+    assert first['potential'].functions_per_element == {'Al': 12, 'Si': 12}
 
-    wanted = {'functions_per_element': {'Al': 7, 'Si': 30}}
+    wanted = {'functions_per_element': {'Al': 21, 'Si': 30}}
     second, node = train(pacemaker, frames, SMALL | wanted, potential=first['potential'])
     assert node.is_finished_ok, node.exit_message
-    assert_grown(first, second, {'Al': 6, 'Si': 30})
+    assert_grown(first, second, {'Al': 20, 'Si': 20})
 
     third, node = train(pacemaker, frames, SMALL | {'functions_per_element': 4}, potential=second['potential'])
     assert node.is_finished_ok, node.exit_message
-    assert third['potential'].functions_per_element == {'Al': 6, 'Si': 30}
+    assert third['potential'].functions_per_element == {'Al': 20, 'Si': 20}
     assert third['output_parameters']['loss'] < second['output_parameters']['loss']
 
 

@@ -149,12 +149,18 @@ def training_plan(
 ) -> BasisPlan:
     """Return the basis that the settings ask for.
 
+    ``tensorpot`` 0.6.2 needs as many functions of one neighbour in the block `Al Si` as in `Si Al`, and fails
+    otherwise: for it all elements have the smallest number.
+
     :param elements: chemical symbols the potential is for.
     :param existing: number of functions by element of the potential that the fit continues from.
     :raises TrainingSetError: when there are too few functions for an element, or no number of them.
     """
     try:
-        return plan_basis({element: config.functions_of(element) for element in elements}, config.order, existing)
+        wanted = {element: config.functions_of(element) for element in elements}
+        if config.evaluator == 'tensorpot':
+            wanted = dict.fromkeys(wanted, min(wanted.values()))
+        return plan_basis(wanted, config.order, existing)
     except ValueError as exception:
         raise TrainingSetError(str(exception)) from exception
 
