@@ -71,7 +71,8 @@ def test_validate(inputs: Callable[..., Inputs], potential: t.Any, si_potential_
     assert silicon['bulk_modulus']['potential'] == pytest.approx(101, rel=0.15)
     assert list(silicon['elastic_constants']) == ['C11', 'C12', 'C44']
     assert list(silicon['phonons']) == ['G']
-    assert 12 < silicon['phonons']['G']['dft'][-1] < 19
+    assert silicon['phonons']['G']['dft'][:3] == pytest.approx([0, 0, 0], abs=0.01)
+    assert min(silicon['phonons']['G']['dft'][3:]) > 5
 
     gates = results['gates'].get_dict()
     assert not gates['passed']
@@ -80,7 +81,7 @@ def test_validate(inputs: Callable[..., Inputs], potential: t.Any, si_potential_
 
     volumes, responses = (results['datasets'][name].frames for name in ('volumes', 'responses'))
     assert volumes.origin[0] == 'validation/crystal_0/volume/0.9400'
-    assert (len(volumes), len(responses)) == (5, 4)
+    assert (len(volumes), len(responses)) == (5, 6)
     # The labels belong to the lattice constant that DFT has: there, the mean of the opposite strains has no pressure
     # but that of the basis of plane waves.
     assert np.linalg.norm(responses.cells[0][0]) == pytest.approx(
@@ -94,12 +95,13 @@ def test_validate(inputs: Callable[..., Inputs], potential: t.Any, si_potential_
     assert again['output_parameters']['core_seconds'] == 0
     other = again['output_parameters']['structures']['crystal_0']
     assert other['elastic_constants']['C44']['dft'] == silicon['elastic_constants']['C44']['dft']
-    # A potential of zero has no equation of state: its properties are unknown, the process is not at fault.
-    assert 'equation_of_state' in other['errors']['potential']
-    assert other['lattice_constant']['potential'] is None
-    assert 'crystal_0: lattice constant unknown, allowed are 0.1 %' in again['gates']['failed']
+    # A potential of zero holds no atom in its place: that constant is unknown, the process is not at fault.
+    assert 'not stable' in other['errors']['potential']['elastic_constants']
+    assert other['elastic_constants']['C44']['potential'] is None
+    assert 'crystal_0: elastic constants unknown, allowed are 5 %' in again['gates']['failed']
 
 
+@pytest.mark.slow
 @pytest.mark.engines
 def test_validate_without_equilibrium(inputs: Callable[..., Inputs]) -> None:
     """A crystal given far from equilibrium: what DFT cannot tell is named, the labels are handed over."""
@@ -114,7 +116,7 @@ def test_validate_without_equilibrium(inputs: Callable[..., Inputs]) -> None:
 @pytest.mark.parametrize(
     ('path', 'plugin', 'error'),
     [
-        (('label', 'pw'), 'quantumespresso.pw', 'ERROR_LABELS_FAILED'),
+        pytest.param(('label', 'pw'), 'quantumespresso.pw', 'ERROR_LABELS_FAILED', marks=pytest.mark.slow),
         (('evaluate',), 'pace.evaluate', 'ERROR_EVALUATION_FAILED'),
     ],
 )
@@ -176,7 +178,8 @@ def test_validate_silicon(inputs: Callable[..., Inputs], potential: t.Any) -> No
     dft = {name: pair['dft'] for name, pair in silicon['elastic_constants'].items()}
     assert silicon['lattice_constant']['dft'] == pytest.approx(5.40, abs=0.05)
     assert silicon['bulk_modulus']['dft'] == pytest.approx(95, rel=0.06)
-    assert dft['C11'] == pytest.approx(159, rel=0.06)
+    # Few k-points: 156 GPa with 8 instead of 5 along each axis.
+    assert dft['C11'] == pytest.approx(159, rel=0.08)
     assert dft['C12'] == pytest.approx(61, rel=0.1)
     assert dft['C44'] == pytest.approx(83, rel=0.1)
     phonons = {name: point['dft'] for name, point in silicon['phonons'].items()}
