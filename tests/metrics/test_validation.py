@@ -174,7 +174,7 @@ def test_equation_of_state_against_minimiser() -> None:
 
 
 def test_frames_are_few_and_the_same_for_noise() -> None:
-    """Two strains and one displacement for diamond, of both signs; energies that differ by less than a label's noise change none."""
+    """Two strains and one displacement of both signs for diamond; noise in the energies changes none."""
     crystal = standard_primitive(bulk('Si', a=5.40, cubic=True), 1e-3)
     volumes = labelled(volume_frames(crystal, CONFIG), tersoff)
     frames = response_frames(equilibrium(crystal, CONFIG, volumes), CONFIG)

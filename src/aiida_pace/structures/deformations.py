@@ -95,8 +95,9 @@ def displaced_frames(crystal: Atoms, config: ValidationConfig) -> list[Atoms]:
 def phonopy_of(crystal: Atoms, config: ValidationConfig) -> Phonopy:
     """Return phonopy with its displacements for a primitive cell (Togo, J. Phys. Soc. Jpn. 92, 012001 (2023)).
 
-    Every displacement comes with its opposite, even where symmetry makes them one: the grids of DFT break symmetry, and
-    leave forces (0.02 eV/Å in silicon at 20 Ry) that only a true difference cancels. Without phonons the primitive cell itself is enough: its Hessian is asked for, which is that of Γ.
+    Every displacement comes with its opposite, even where symmetry makes them one: the grids of DFT break symmetry,
+    and leave forces (0.02 eV/Å in silicon at 20 Ry) that only a true difference cancels. Without phonons the
+    primitive cell itself is enough: its Hessian is asked for, which is that of Γ.
     """
     from phonopy import Phonopy
     from phonopy.structure.atoms import PhonopyAtoms
