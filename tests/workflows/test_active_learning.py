@@ -42,7 +42,7 @@ def campaign(pace_code: Callable[[str, str], orm.InstalledCode], tmp_path: Path)
         'pacemaker': pace_code('pace.train', 'pace-fit-linear'),
         'pace_yaml2yace': pace_code('pace.train', 'pace_yaml2yace'),
         'pace_activeset': pace_code('pace.active_set', 'pace_activeset'),
-        'pace_select': pace_code('pace.select', 'pace_select'),
+        'pace_select': pace_code('pace.select', 'pace-select'),
         'pace_embed': pace_code('pace.embed', 'pace-embed'),
         'pace_swarm': pace_code('pace.swarm', 'pace-swarm'),
         'pace_evaluate': pace_code('pace.evaluate', 'pace-evaluate'),
@@ -199,12 +199,12 @@ def test_stops_when_the_initial_labels_make_no_fit(campaign: Campaign) -> None:
     assert 'initial_train' not in children(node)
 
 
-def test_refuses_initial_set_smaller_than_the_basis(campaign: Campaign) -> None:
-    """Before the first DFT run: an active set could not be built."""
-    _, node = run_get_node(campaign({'train': {'fit': {'parameters': {'functions_per_element': 500}}}}))
+def test_refuses_a_pool_smaller_than_the_basis(campaign: Campaign) -> None:
+    """Before the first DFT run: there is nothing to choose from."""
+    _, node = run_get_node(campaign({'train': {'fit': {'parameters': {'functions_per_element': 3000}}}}))
     assert node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_INITIAL_SET_FAILED.status
-    assert 'the basis has 500 functions' in node.exit_message
-    assert not [child for child in node.called if isinstance(child, orm.WorkChainNode)]
+    assert 'the basis has 3000 functions' in node.exit_message
+    assert set(children(node)) == {'initial_generate'}
 
 
 @pytest.mark.parametrize(

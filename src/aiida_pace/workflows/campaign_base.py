@@ -9,8 +9,8 @@ from aiida import orm
 from aiida.engine import ExitCode
 
 from aiida_pace.config import AuditConfig, EmbeddingConfig, MdConfig, StageConfig, StopConfig, TrainingConfig
+from aiida_pace.formats.training import learned_environments
 from aiida_pace.metrics.history import CycleRecord, quiet_rounds
-from aiida_pace.structures.initial import atoms_per_element
 from aiida_pace.workflows.campaign_state import CAMPAIGN_EXTRA, cycle_label
 from aiida_pace.workflows.lane import ResumableWorkChain, cause_of
 from aiida_pace.workflows.restart import CampaignState, restored_state
@@ -92,7 +92,7 @@ class CampaignWorkChain(ResumableWorkChain):
     def _add_training_set(self, name: str, dataset: t.Any) -> None:
         """Add labelled frames to what is trained on."""
         self.ctx.datasets[name] = dataset
-        for element, count in atoms_per_element(dataset.frames).items():
+        for element, count in learned_environments(dataset.frames, self._training_config.cutoff).items():
             self.ctx.atoms[element] = self.ctx.atoms.get(element, 0) + count
 
     def _take_potential(self, training: orm.WorkChainNode) -> None:

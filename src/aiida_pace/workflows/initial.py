@@ -109,8 +109,8 @@ class InitialSetWorkChain(ResumableWorkChain):
         spec.exit_code(
             310,
             'ERROR_ATOMS_INSUFFICIENT',
-            message='{what} holds {atoms} atoms of {element} with neighbours, the basis has {functions} functions for '
-            'it: an active set needs more atoms than functions. Raise `{port}` or lower '
+            message='the pool holds {atoms} atoms of {element} with neighbours, the basis has {functions} functions '
+            'for it: MaxVol needs more atoms than functions. Raise `pool_count` or lower '
             '`basis.parameters.functions_per_element`.',
         )
         spec.exit_code(
@@ -120,7 +120,7 @@ class InitialSetWorkChain(ResumableWorkChain):
             '`displacement`, `strain` or `volumes` of the `parameters`, or lower `count`.',
         )
         spec.exit_code(410, 'ERROR_BASIS_FAILED', message='the basis could not be made: {cause}')
-        spec.exit_code(411, 'ERROR_SELECTION_FAILED', message='`pace_select` could not choose from the pool: {cause}')
+        spec.exit_code(411, 'ERROR_SELECTION_FAILED', message='`pace-select` could not choose from the pool: {cause}')
 
     @classmethod
     def validate_elements(cls, node: orm.List | None, port: t.Any) -> str | None:
@@ -196,7 +196,19 @@ class InitialSetWorkChain(ResumableWorkChain):
         count = self.inputs.count.value
         if self.ctx.pool.count < count:
             return self.exit_codes.ERROR_POOL_INSUFFICIENT.format(available=self.ctx.pool.count, count=count)
-        return self._insufficient(self.ctx.pool, 'the pool', 'pool_count')
+        return self._insufficient() if self.config.selection == 'd_optimal' else None
+
+    def _insufficient(self) -> ExitCode | None:
+        """Return the exit code for a pool that holds too few atoms of an element for MaxVol."""
+        config = TrainingConfig.model_validate(self.inputs.basis.parameters.get_dict())
+        counts = atoms_per_element(self.ctx.pool.frames)
+        for element in self.inputs.elements:
+            atoms, functions = counts.get(element, 0), config.functions_of(element)
+            if atoms <= functions:
+                return self.exit_codes.ERROR_ATOMS_INSUFFICIENT.format(
+                    atoms=atoms, element=element, functions=functions
+                )
+        return None
 
     def should_select(self) -> bool:
         """Return whether there is something to choose, by D-optimality."""
@@ -247,23 +259,10 @@ class InitialSetWorkChain(ResumableWorkChain):
         for name in ('dataset', 'output_parameters'):
             self.out(name, results[name])
 
-    def inspect_choice(self) -> ExitCode | None:
-        """Say what was kept; stop when no active set could be built from it."""
+    def inspect_choice(self) -> None:
+        """Say what was kept; a set with few atoms of an element gets a small basis, until there are more."""
         account = self.outputs['output_parameters']
         self.report(
             f'{self.inputs.count.value} of {self.ctx.pool.count} frames kept, {account["selected"]} by MaxVol; '
             f'{sum(account["duplicates"].values())} were duplicates'
         )
-        return self._insufficient(self.outputs['dataset'], 'the set', 'count')
-
-    def _insufficient(self, dataset: AtomsDatasetData, what: str, port: str) -> ExitCode | None:
-        """Return the exit code for a data set that holds too few atoms of an element for its functions."""
-        config = TrainingConfig.model_validate(self.inputs.basis.parameters.get_dict())
-        counts = atoms_per_element(dataset.frames)
-        for element in self.inputs.elements:
-            functions = config.functions_of(element)
-            if counts.get(element, 0) <= functions:
-                return self.exit_codes.ERROR_ATOMS_INSUFFICIENT.format(
-                    what=what, atoms=counts.get(element, 0), element=element, functions=functions, port=port
-                )
-        return None
