@@ -21,6 +21,7 @@ pytest_plugins = [
     'aiida.tools.pytest_fixtures',
     'tests.fixtures.campaigns',
     'tests.fixtures.dft',
+    'tests.fixtures.loop',
     'tests.fixtures.sandbox',
     'tests.fixtures.potentials',
 ]

@@ -13,42 +13,20 @@ import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import ProcessBuilder, run_get_node
-from aiida.plugins import DataFactory, GroupFactory, WorkflowFactory
+from aiida.plugins import DataFactory, WorkflowFactory
 from ase.build import bulk
 
 from aiida_pace.frames import Frames
 from aiida_pace.structures.fingerprint import exact_fingerprints
 from aiida_pace.workflows.campaign_state import CAMPAIGN_EXTRA
 from aiida_pace.workflows.lane import children
-from tests.fixtures.dft import PSEUDOS
+from tests.fixtures.loop import Campaign
 from tests.fixtures.silicon import silicon_campaign
 
 ActiveLearningWorkChain = WorkflowFactory('pace.active_learning')
 AtomsDatasetData = DataFactory('pace.dataset')
-Campaign = Callable[..., ProcessBuilder]
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
-
-
-@pytest.fixture
-def campaign(pace_code: Callable[[str, str], orm.InstalledCode], tmp_path: Path) -> Campaign:
-    """Return a factory of builders of the small silicon campaign."""
-    family = GroupFactory('pseudo.family')
-    for symbol in ('Si', 'Al'):
-        (tmp_path / f'{symbol}.upf').write_bytes((PSEUDOS / f'{symbol}.pz-vbc.UPF').read_bytes())
-    family.create_from_folder(tmp_path, 'pz-vbc', pseudo_type=DataFactory('pseudo.upf'))
-    codes = {
-        'pw': pace_code('quantumespresso.pw', 'pw.x'),
-        'pacemaker': pace_code('pace.train', 'pace-fit-linear'),
-        'pace_yaml2yace': pace_code('pace.train', 'pace_yaml2yace'),
-        'pace_activeset': pace_code('pace.active_set', 'pace_activeset'),
-        'pace_select': pace_code('pace.select', 'pace-select'),
-        'pace_embed': pace_code('pace.embed', 'pace-embed'),
-        'pace_swarm': pace_code('pace.swarm', 'pace-swarm'),
-        'pace_evaluate': pace_code('pace.evaluate', 'pace-evaluate'),
-        'lammps': pace_code('pace.lammps', 'pace-lmp'),
-    }
-    return lambda overrides=None: silicon_campaign(codes, overrides)
 
 
 @pytest.mark.engines
