@@ -174,14 +174,11 @@ def test_equation_of_state_against_minimiser() -> None:
 
 
 def test_frames_are_few_and_the_same_for_noise() -> None:
-    """Two strains and one displacement of both signs for diamond; noise in the energies changes none."""
+    """Three strains and one displacement for diamond; energies that differ by less than a label's noise change none."""
     crystal = standard_primitive(bulk('Si', a=5.40, cubic=True), 1e-3)
     volumes = labelled(volume_frames(crystal, CONFIG), tersoff)
     frames = response_frames(equilibrium(crystal, CONFIG, volumes), CONFIG)
-    assert [atoms.info['origin'] for atoms in frames] == [
-        *('strain/+xx', 'strain/-xx', 'strain/+yz', 'strain/-yz'),
-        *('displacement/0', 'displacement/1'),
-    ]
+    assert [atoms.info['origin'] for atoms in frames] == ['strain/+xx', 'strain/-xx', 'strain/+yz', 'displacement/0']
     assert volumes.energy is not None
     noisy = volumes.replace(energy=volumes.energy + 1e-9 * np.arange(len(volumes)))
     again = response_frames(equilibrium(crystal, CONFIG, noisy), CONFIG)
@@ -193,11 +190,11 @@ def test_missing_labels_are_named() -> None:
     crystal = standard_primitive(bulk('Si', a=5.40), 1e-3)
     volumes = labelled(volume_frames(crystal, CONFIG), tersoff)
     at_rest = equilibrium(crystal, CONFIG, volumes)
-    strained = labelled(response_frames(at_rest, CONFIG)[:4], tersoff)
+    strained = labelled(response_frames(at_rest, CONFIG)[:3], tersoff)
     properties = crystal_properties(crystal, CONFIG, volumes.take([0, 2, 3, 4, 5]), at_rest, strained)
     assert properties.bulk_modulus == pytest.approx(98, abs=1)
     assert properties.phonons is properties.elastic_constants is None
-    assert properties.errors['phonons'] == '2 of 2 displaced frames have no label'
+    assert properties.errors['phonons'] == '1 of 1 displaced frames have no label'
     with pytest.raises(PropertyError, match='4 volumes'):
         equilibrium(crystal, CONFIG, volumes.take([0, 2, 3, 4]))
 

@@ -81,7 +81,7 @@ def test_validate(inputs: Callable[..., Inputs], potential: t.Any, si_potential_
 
     volumes, responses = (results['datasets'][name].frames for name in ('volumes', 'responses'))
     assert volumes.origin[0] == 'validation/crystal_0/volume/0.9400'
-    assert (len(volumes), len(responses)) == (5, 6)
+    assert (len(volumes), len(responses)) == (5, 4)
     # The labels belong to the lattice constant that DFT has: there, the mean of the opposite strains has no pressure
     # but that of the basis of plane waves.
     assert np.linalg.norm(responses.cells[0][0]) == pytest.approx(
@@ -165,7 +165,8 @@ def test_validate_silicon(inputs: Callable[..., Inputs], potential: t.Any) -> No
     """DFT worth the name gives what the textbooks have for silicon in the local-density approximation."""
     given = inputs(potential, bulk('Si', a=5.43), volume_count=7, supercell=[2, 2, 2])
     parameters = given['label']['pw']['parameters'].get_dict()
-    parameters['SYSTEM'] |= {'ecutwfc': 20.0, 'ecutrho': 80.0, 'degauss': 0.005}
+    # Cold smearing in a semiconductor may end at a wrong Fermi level: forces then are no derivatives.
+    parameters['SYSTEM'] |= {'ecutwfc': 20.0, 'ecutrho': 80.0, 'smearing': 'gauss', 'degauss': 0.005}
     parameters['ELECTRONS']['conv_thr'] = 1e-9
     given['label'] |= {'kpoints_distance': orm.Float(0.5)}
     given['label']['pw']['parameters'] = orm.Dict(parameters)

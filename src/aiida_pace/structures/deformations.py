@@ -51,8 +51,9 @@ def response_frames(crystal: Atoms, config: ValidationConfig) -> list[Atoms]:
 def strained_frames(crystal: Atoms, config: ValidationConfig) -> list[Atoms]:
     """Return the crystal under the fewest strains that tell all elastic constants, of the origins ``strain/+xx``, ...
 
-    Each is one component of Voigt's, of both signs; components that are combinations of the images of earlier ones
-    under the space group are left out: four frames for a cubic crystal. Atoms keep their fractional places.
+    Each is one component of Voigt's, of both signs unless symmetry makes them one; components that are combinations of
+    the images of earlier ones under the space group are left out: three frames for a cubic crystal. Atoms keep their
+    fractional places.
     """
     rotations = SpaceGroup.of(crystal, config.symmetry_tolerance).rotations
     frames, known = [], np.empty((0, 9))
@@ -65,7 +66,8 @@ def strained_frames(crystal: Atoms, config: ValidationConfig) -> list[Atoms]:
             continue
         known = reach
         frames.append(_strained(crystal, strain, f'strain/+{name}'))
-        frames.append(_strained(crystal, -strain, f'strain/-{name}'))
+        if not np.any(np.all(np.isclose(images, -strain.reshape(9), atol=1e-3 * config.strain), axis=1)):
+            frames.append(_strained(crystal, -strain, f'strain/-{name}'))
     return frames
 
 
@@ -95,9 +97,7 @@ def displaced_frames(crystal: Atoms, config: ValidationConfig) -> list[Atoms]:
 def phonopy_of(crystal: Atoms, config: ValidationConfig) -> Phonopy:
     """Return phonopy with its displacements for a primitive cell (Togo, J. Phys. Soc. Jpn. 92, 012001 (2023)).
 
-    Every displacement comes with its opposite, even where symmetry makes them one: the grids of DFT break symmetry,
-    and leave forces (0.02 eV/Å in silicon at 20 Ry) that only a true difference cancels. Without phonons the
-    primitive cell itself is enough: its Hessian is asked for, which is that of Γ.
+    Without phonons the primitive cell itself is enough: its Hessian is asked for, which is that of Γ.
     """
     from phonopy import Phonopy
     from phonopy.structure.atoms import PhonopyAtoms
@@ -108,7 +108,7 @@ def phonopy_of(crystal: Atoms, config: ValidationConfig) -> Phonopy:
         primitive_matrix=np.eye(3),
         symprec=config.symmetry_tolerance,
     )
-    phonons.generate_displacements(distance=config.displacement, is_plusminus=True)
+    phonons.generate_displacements(distance=config.displacement)
     return phonons
 
 

@@ -20,9 +20,9 @@ def steady_distance(crystals: Iterable[Atoms], distance: float, stretch: float) 
     """Return the largest distance between k-points, at most the given one, at which strain changes no mesh.
 
     A mesh made from a distance has ceil(|b| / distance) points along each reciprocal vector b: one of them comes or
-    goes when the cell changes a little, and the energy jumps (in silicon by 20 meV/atom between 5 and 6 points, ten
-    times what a volume change of 2 % costs). Differences between frames of one crystal need one mesh. When there is
-    no such distance, the one that changes the fewest.
+    goes when the cell changes a little, and the energy jumps: by more than a strain costs that is worth a finite
+    difference. Differences between frames of one crystal need one mesh. When there is no such distance, the one that
+    changes the fewest.
 
     :param crystals: primitive cells.
     :param distance: in 1/Å, 2π included, as ``PwBaseWorkChain`` takes it.
