@@ -19,13 +19,15 @@ walkers = {
 }
 
 overrides = {
-    'stop': {'max_cycles': 6, 'target': 0.35},
+    'stop': {'max_cycles': 10, 'target': 0.35},
+    # One after another: what is quiet at one temperature need not be at the next.
+    'stages': [{'temperature': 1000}, {'temperature': 3000}],
     'initial': {'count': 40},
     'label': {
         'pseudo_family': 'pz-vbc',
         'pw': {'parameters': {'SYSTEM': {'ecutwfc': 16.0, 'ecutrho': 64.0, 'degauss': 0.02}}},
     },
-    'explore': {'lammps': {'parameters': {'temperature_start': 300, 'temperature_stop': 1500, 'steps': 1000}}},
+    'explore': {'lammps': {'parameters': {'temperature_start': 300, 'steps': 1000}}},
 }
 options = {'withmpi': False, 'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}}
 

@@ -27,7 +27,17 @@ def test_a_large_halt_is_learnt_from_small_boxes(
     builder = campaign(
         {
             'stop': {'max_cycles': 1, 'quiet_rounds': 1},
-            'initial': {'count': 24},
+            # Small cells about the crystal: a melt is unknown.
+            'initial': {
+                'count': 12,
+                'parameters': {
+                    'selection': 'random',
+                    'shares': {'bulk': 1, 'dimer': 0},
+                    'displacement': 0.2,
+                    'volumes': (0.95, 1.05),
+                    'lattice_constants': {'Si-diamond': 5.4},
+                },
+            },
             'train': {'fit': {'parameters': {'cutoff': 4.0}}},
             'explore': {'lammps': {'parameters': {'temperature_start': 1500.0, 'temperature_stop': 3000.0}}},
             'select': {'max_per_halt': 4, 'embed': {'parameters': {'max_dft_atoms': LARGEST}}},

@@ -150,10 +150,16 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         """Label the candidates, and with them the audit frames, with DFT."""
         parts = {'candidates': self.ctx.candidates, 'audit': self.ctx.drawn}
         frames = {name: node for name, node in parts.items() if node is not None}
-        dataset = next(iter(frames.values())) if len(frames) == 1 else concatenate_frames(**frames)
+        dataset = self._concatenated(frames, 'to_label')
         self._enter('label', frames=dataset.count)
         inputs = {**self.exposed_inputs(LabelWorkChain, 'label'), 'dataset': dataset}
         return ToContext(labels=self.submit_once(LabelWorkChain, f'{self.cycle_label}_label', inputs))
+
+    def _concatenated(self, datasets: t.Mapping[str, t.Any], what: str) -> t.Any:
+        """Return the frames of several data sets as one; a single one stays as it is."""
+        if len(datasets) == 1:
+            return next(iter(datasets.values()))
+        return concatenate_frames(**datasets, metadata={'call_link_label': f'{self.cycle_label}_{what}'})
 
     def inspect_labels(self) -> ExitCode | None:
         """Take the new labels; stop when too many failed in all, or when the first ones make no fit."""
@@ -292,7 +298,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
     def audit(self) -> ToContext:
         """Evaluate the potential that made the MD on the audit frames."""
         audits = self._speaking_audits()
-        dataset = next(iter(audits.values())) if len(audits) == 1 else concatenate_frames(**audits)
+        dataset = self._concatenated(audits, 'to_audit')
         self._enter('audit', frames=dataset.count)
         inputs = {**self.inputs.select.evaluate, **self._potential(), 'dataset': dataset}
         return ToContext(audit_process=self.submit_once(PaceEvaluateCalculation, f'{self.cycle_label}_audit', inputs))
