@@ -20,7 +20,7 @@ from aiida_pace.frames import Frames
 from aiida_pace.structures.fingerprint import exact_fingerprints
 from aiida_pace.workflows.campaign_state import CAMPAIGN_EXTRA
 from aiida_pace.workflows.lane import children
-from tests.fixtures.loop import Campaign
+from tests.fixtures.loop import BuilderOf
 from tests.fixtures.silicon import silicon_campaign
 
 ActiveLearningWorkChain = WorkflowFactory('pace.active_learning')
@@ -31,9 +31,9 @@ pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
 
 @pytest.mark.engines
 @pytest.mark.slow
-def test_two_cycles(campaign: Campaign) -> None:
+def test_two_cycles(builder_of: BuilderOf) -> None:
     """Silicon from nothing: every phase leaves what it must, and the counts add up."""
-    results, node = run_get_node(campaign())
+    results, node = run_get_node(builder_of())
 
     # Two cycles were not enough to be quiet twice: the potential is handed over all the same, with the reason.
     assert node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_CONVERGENCE_NOT_REACHED.status
@@ -95,10 +95,10 @@ def test_two_cycles(campaign: Campaign) -> None:
 
 
 @pytest.fixture
-def given(campaign: Campaign, si_potential_files: Path) -> ProcessBuilder:
+def given(builder_of: BuilderOf, si_potential_files: Path) -> ProcessBuilder:
     """Return the campaign, begun with labelled frames: no DFT runs unless a walker halts."""
     # The labels given are those of another method: no audit by pw.x can agree.
-    builder = campaign({'stop': {'quiet_rounds': 2, 'max_cycles': 3, 'target': 1000.0, 'min_audit': 2}})
+    builder = builder_of({'stop': {'quiet_rounds': 2, 'max_cycles': 3, 'target': 1000.0, 'min_audit': 2}})
     parts = [Frames.load(si_potential_files / name) for name in ('dataset.npz', 'isolated_atoms.npz')]
     builder.datasets = {str(number): AtomsDatasetData(part) for number, part in enumerate(parts)}
     return builder
@@ -166,10 +166,10 @@ def test_stops_with_the_cause(  # noqa: PLR0917
 
 @pytest.mark.engines
 @pytest.mark.slow
-def test_stops_when_the_initial_labels_make_no_fit(campaign: Campaign) -> None:
+def test_stops_when_the_initial_labels_make_no_fit(builder_of: BuilderOf) -> None:
     """Without vacuum pw.x cannot label the isolated atom: few failed, but there is no reference energy."""
     results, node = run_get_node(
-        campaign({'initial': {'parameters': {'vacuum': 0.01, 'shares': {'dimer': 0, 'trimer': 0}}}})
+        builder_of({'initial': {'parameters': {'vacuum': 0.01, 'shares': {'dimer': 0, 'trimer': 0}}}})
     )
     assert node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_LABELS_INSUFFICIENT.status
     assert 'no reference energy of Si' in node.exit_message
@@ -177,9 +177,9 @@ def test_stops_when_the_initial_labels_make_no_fit(campaign: Campaign) -> None:
     assert 'initial_train' not in children(node)
 
 
-def test_refuses_a_pool_smaller_than_the_basis(campaign: Campaign) -> None:
+def test_refuses_a_pool_smaller_than_the_basis(builder_of: BuilderOf) -> None:
     """Before the first DFT run: there is nothing to choose from."""
-    _, node = run_get_node(campaign({'train': {'fit': {'parameters': {'functions_per_element': 3000}}}}))
+    _, node = run_get_node(builder_of({'train': {'fit': {'parameters': {'functions_per_element': 3000}}}}))
     assert node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_INITIAL_SET_FAILED.status
     assert 'the basis has 3000 functions' in node.exit_message
     assert set(children(node)) == {'initial_generate'}
@@ -212,10 +212,10 @@ def test_refuses_a_pool_smaller_than_the_basis(campaign: Campaign) -> None:
         ({'label': {'pw': {'parameters': {'CONTROL': {'tstress': False}}}}}, r'`CONTROL\.tstress` must be true'),
     ],
 )
-def test_refuses_bad_settings(campaign: Campaign, overrides: dict[str, t.Any], message: str) -> None:
+def test_refuses_bad_settings(builder_of: BuilderOf, overrides: dict[str, t.Any], message: str) -> None:
     """Before anything runs, with a sentence that names the input."""
     with pytest.raises(ValueError, match=message):
-        run_get_node(campaign(overrides))
+        run_get_node(builder_of(overrides))
     assert not orm.QueryBuilder().append(orm.ProcessNode).count()
 
 
@@ -272,8 +272,8 @@ def with_data_without_references(builder: ProcessBuilder) -> None:
         (with_data_without_references, 'no reference energy of Si'),
     ],
 )
-def test_refuses_bad_inputs(campaign: Campaign, change: Callable[[ProcessBuilder], None], message: str) -> None:
-    builder = campaign()
+def test_refuses_bad_inputs(builder_of: BuilderOf, change: Callable[[ProcessBuilder], None], message: str) -> None:
+    builder = builder_of()
 
     def change_and_run() -> None:
         change(builder)
@@ -284,8 +284,8 @@ def test_refuses_bad_inputs(campaign: Campaign, change: Callable[[ProcessBuilder
     assert not orm.QueryBuilder().append(orm.ProcessNode).count()
 
 
-def test_refuses_code_without_executable(campaign: Campaign, aiida_localhost: orm.Computer) -> None:
-    builder = campaign()
+def test_refuses_code_without_executable(builder_of: BuilderOf, aiida_localhost: orm.Computer) -> None:
+    builder = builder_of()
     builder.explore.lammps.code = orm.InstalledCode(
         label='nothing', computer=aiida_localhost, filepath_executable='/no/where/lmp'
     )

@@ -13,7 +13,7 @@ from ase.build import bulk
 
 from aiida_pace.frames import FloatArray
 from aiida_pace.workflows.lane import children
-from tests.fixtures.loop import Campaign
+from tests.fixtures.loop import BuilderOf
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.usefixtures('aiida_profile_clean')]
 
@@ -22,9 +22,9 @@ LARGEST = 40
 
 
 def test_a_large_halt_is_learnt_from_small_boxes(
-    campaign: Campaign, pace_code: Callable[[str, str], orm.InstalledCode]
+    builder_of: BuilderOf, pace_code: Callable[[str, str], orm.InstalledCode]
 ) -> None:
-    builder = campaign(
+    builder = builder_of(
         {
             'stop': {'max_cycles': 1, 'quiet_rounds': 1},
             # Small cells about the crystal: a melt is unknown.
