@@ -21,7 +21,7 @@ CODES = {
     'pace_fit_linear': ('pace-fit-linear', 'pace.train'),
     'pace_yaml2yace': ('pace_yaml2yace', 'pace.train'),
     'pace_activeset': ('pace_activeset', 'pace.active_set'),
-    'pace_select': ('pace_select', 'pace.select'),
+    'pace_select': ('pace-select', 'pace.select'),
     'pace_embed': ('pace-embed', 'pace.embed'),
     'pace_swarm': ('pace-swarm', 'pace.swarm'),
     'pace_evaluate': ('pace-evaluate', 'pace.evaluate'),

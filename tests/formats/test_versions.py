@@ -36,6 +36,7 @@ PACEMAKER = """\
         ('pace-fit-linear', '2026-11-21 07:15:12,670 I - Start pace-fit-linear 0.1.0\n', 'ok', '0.1.0'),
         ('pace-lmp', LAMMPS.format('22 Jul 2025') + 'pace-lmp 0.1.0: pace/extrapolation by pyace\n', 'ok', '0.1.0'),
         ('pace-evaluate', 'pace-evaluate 0.1.0\n', 'ok', '0.1.0'),
+        ('pace-select', 'pace-select 0.1.0\n', 'ok', '0.1.0'),
     ],
 )
 def test_judged(engine: str, text: str, status: str, version: str) -> None:

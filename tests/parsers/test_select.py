@@ -1,108 +1,120 @@
-"""Parser of `pace.select`: frames found again in the pool, whatever the order of their atoms."""
+"""Parser of `pace.select`: a selection is whole and possible, or it is refused."""
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import numpy as np
 import pytest
 from aiida import orm
 from aiida.engine import ExitCode
-from ase import Atoms
 
 from aiida_pace.calculations.select import PaceSelectCalculation
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.frames import Frames
 from tests.fixtures.frames import random_frames
 from tests.fixtures.jobs import parse
 
-Parse = Callable[[str, Mapping[str, Atoms | str]], tuple[dict[str, orm.Data], ExitCode]]
+pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
 
-DONE = '2026-11-21 04:00:00,000 I - Saving selected structures to selected/*.POSCAR\n2026-11-21 04:00:01,000 I - Done\n'
-#: Frames 1 and 2 are the same atoms in two cells, 3 and 4 the same places with other elements.
-POOL = Frames.concatenate(
-    [
-        random_frames((4,), numbers=(6, 14), seed=1),
-        Frames.from_atoms([Atoms('Si', cell=[2.5, 2.5, 2.5], pbc=True), Atoms('Si', cell=[2.4, 2.5, 2.5], pbc=True)]),
-        Frames.from_atoms(
-            [Atoms(symbols, [[0, 0, 0], [0, 0, 2]], cell=[5, 5, 5], pbc=True) for symbols in ('SiC', 'CSi')]
-        ),
-    ]
-)
+Parse = Callable[..., tuple[dict[str, orm.Data], ExitCode]]
+
+POOL = random_frames((2, 1, 3, 4))
 
 
 @pytest.fixture
 def parsed(aiida_localhost: orm.Computer, tmp_path: Path) -> Parse:
-    """Return a factory of what the parser makes of an output and of selected files."""
+    """Return a function that parses arrays (None: no file), selected from four frames when three were asked for."""
 
-    def factory(output: str, files: Mapping[str, Atoms | str]) -> tuple[dict[str, orm.Data], ExitCode]:
-        folder = tmp_path / 'selected'
-        folder.mkdir()
-        for name, atoms in files.items():
-            if isinstance(atoms, str):
-                (folder / name).write_text(atoms)
-            else:
-                atoms.write(folder / name, format='vasp', sort=True)
+    def parser(arrays: dict[str, object] | bytes | None, stderr: str = '') -> tuple[dict[str, orm.Data], ExitCode]:
+        path = tmp_path / 'selection.npz'
+        if isinstance(arrays, bytes):
+            path.write_bytes(arrays)
+        elif arrays is not None:
+            np.savez(path, **arrays)
         return parse(
             'pace.select',
             aiida_localhost,
-            inputs={'dataset': AtomsDatasetData(POOL).store()},
-            retrieved={'pace_select.out': output.encode()} if output else {},
+            inputs={'dataset': AtomsDatasetData(POOL).store(), 'max_frames': orm.Int(3).store()},
+            retrieved={'pace-select.err': stderr.encode()},
             temporary=tmp_path,
         )
 
-    return factory
+    return parser
 
 
-def shuffled(index: int) -> Atoms:
-    atoms = POOL.atoms(index)
-    return atoms[np.random.default_rng(0).permutation(len(atoms))]
+def selection(
+    indices: Sequence[int] = (3, 0, 2), entered: Sequence[int] = (5, 2, 2), **changed: object
+) -> dict[str, object]:
+    arrays = {
+        'indices': np.array(indices, dtype='i8'),
+        'entered': np.array(entered, dtype='i8'),
+        'wall_time_seconds': np.float64(1.5),
+    }
+    return arrays | changed
 
 
 def status(name: str) -> int:
     return int(PaceSelectCalculation.exit_codes[name].status)
 
 
-@pytest.mark.usefixtures('aiida_profile_clean')
-class TestPaceSelectParser:
-    def test_frames_are_found_in_the_order_of_their_rank(self, parsed: Parse) -> None:
-        ranked = [4, 2, 0, 3, 1]
-        # More than ten files: 10 must not come before 2.
-        files = {f'{rank}.POSCAR': shuffled(index) for rank, index in zip((0, 1, 2, 10, 11), ranked, strict=True)}
-        outputs, code = parsed(DONE, files)
-        assert code.status == 0
-        assert outputs['output_parameters']['indices'] == ranked
-        selected = outputs['selected'].frames
-        assert np.array_equal(selected.positions, POOL.take(ranked).positions)
-        assert np.array_equal(selected.origin, POOL.take(ranked).origin)
+def test_frames_come_in_the_order_of_their_rank(parsed: Parse) -> None:
+    outputs, code = parsed(selection())
+    assert code.status == 0
+    assert outputs['output_parameters'].get_dict() == {
+        'indices': [3, 0, 2],
+        'entered': [5, 2, 2],
+        'wall_time_seconds': 1.5,
+    }
+    for name, column in POOL.take([3, 0, 2]).columns().items():
+        assert np.array_equal(getattr(outputs['selected'].frames, name), column), name
 
-    @pytest.mark.parametrize('broken', ['nonsense', ''])
-    def test_a_file_that_is_no_structure(self, parsed: Parse, broken: str) -> None:
-        outputs, code = parsed(DONE, {'0.POSCAR': shuffled(0), '1.POSCAR': broken})
-        assert code.status == status('ERROR_SELECTION_UNUSABLE')
-        assert '`1.POSCAR`' in code.message
-        assert outputs == {}
 
-    def test_a_structure_that_is_not_in_the_pool(self, parsed: Parse) -> None:
-        atoms = shuffled(0)
-        atoms.positions[2] += 1e-4
-        _, code = parsed(DONE, {'0.POSCAR': atoms})
-        assert code.status == status('ERROR_SELECTION_UNUSABLE')
-        assert 'no frame has these 4 atoms in these places' in code.message
+def test_nothing_selected(parsed: Parse) -> None:
+    outputs, code = parsed(selection([], []))
+    assert code.status == status('ERROR_SELECTION_EMPTY')
+    assert 'all of its 4 frames are known already' in code.message
+    assert outputs['output_parameters']['indices'] == []
+    assert 'selected' not in outputs
 
-    def test_nothing_selected(self, parsed: Parse) -> None:
-        outputs, code = parsed(DONE, {})
-        assert code.status == status('ERROR_SELECTION_EMPTY')
-        assert outputs['output_parameters']['indices'] == []
 
-    def test_a_failure(self, parsed: Parse) -> None:
-        _, code = parsed('Traceback (most recent call last):\n  File "aceselect.py"\nRuntimeError: no\n', {})
-        assert code.status == status('ERROR_SELECTION_FAILED')
-        assert 'RuntimeError: no' in code.message
+@pytest.mark.parametrize(
+    ('arrays', 'message'),
+    [
+        (b'nonsense', 'it is no archive of plain arrays'),
+        ({'indices': np.array([0, 1, 2])}, 'it holds the arrays'),
+        (selection(wall_time_seconds=np.int64(1)), 'it holds the arrays'),
+        (selection(other=np.zeros(3)), 'it holds the arrays'),
+        (selection((3, 0)), 'its arrays do not fit each other'),
+        (selection(wall_time_seconds=np.float64('nan')), 'its arrays do not fit each other'),
+        (selection([0, 1, 2, 3], [4, 3, 2, 1]), '`indices` holds 4 frames, expected at most 3 different ones'),
+        (selection([0, 1, 0]), '`indices` holds 3 frames, expected at most 3 different ones'),
+        (selection([0, 1, 4]), '`indices` goes from 0 to 4, the pool has 4 frames'),
+        (selection([0, -1, 2]), '`indices` goes from -1 to 2, the pool has 4 frames'),
+        (selection((3, 0, 2), (5, 2, 0)), '`entered` holds a frame of which no atom enters'),
+    ],
+)
+def test_a_selection_that_cannot_be(parsed: Parse, arrays: dict[str, object] | bytes, message: str) -> None:
+    outputs, code = parsed(arrays)
+    assert code.status == status('ERROR_RESULT_INVALID') == 320
+    assert '`selection.npz` cannot be used' in code.message
+    assert message in code.message
+    assert outputs == {}
 
-    @pytest.mark.parametrize('output', [DONE.rpartition('2026')[0], ''])
-    def test_cut_short(self, parsed: Parse, output: str) -> None:
-        outputs, code = parsed(output, {'0.POSCAR': shuffled(0)})
-        assert code.status == status('ERROR_ENGINE_INTERRUPTED')
-        assert outputs == {}
+
+def test_a_refusal(parsed: Parse) -> None:
+    outputs, code = parsed(None, 'evaluated 1 of 4 frames\npace-select: error: frame 1: pyace refuses the structure\n')
+    assert code.status == status('ERROR_FRAMES_REFUSED') == 310
+    assert code.message == 'pace-select refused its input: frame 1: pyace refuses the structure'
+    assert outputs == {}
+
+
+@pytest.mark.parametrize(
+    'stderr', ['', 'evaluated 1 of 4 frames\n', 'pace_select: error: the following arguments are required: -p\n']
+)
+def test_cut_short(parsed: Parse, stderr: str) -> None:
+    """Or another program: the `pace_select` of python-ace takes other arguments."""
+    outputs, code = parsed(None, stderr)
+    assert code.status == status('ERROR_ENGINE_INTERRUPTED') == 400
+    assert f'"{stderr.strip() or "none"}"' in code.message
+    assert outputs == {}

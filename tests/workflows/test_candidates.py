@@ -89,7 +89,7 @@ def inputs(
         'embed': {'code': pace_code('pace.embed', 'pace-embed')},
         'swarm': {'code': pace_code('pace.swarm', 'pace-swarm'), 'parameters': orm.Dict(FEW)},
         'evaluate': {'code': pace_code('pace.evaluate', 'pace-evaluate')},
-        'select': {'code': pace_code('pace.select', 'pace_select')},
+        'select': {'code': pace_code('pace.select', 'pace-select')},
     }
 
 
@@ -159,6 +159,10 @@ def test_large_frames_are_embedded_first(inputs: dict[str, t.Any]) -> None:
     assert step['swarm'].inputs.dataset.frames.origin.tolist() == ['embedded/halt']
     kept = results['dataset'].frames
     assert len(kept) == 1
+    # MaxVol chooses among boxes as among whole frames, by their cores alone.
+    chosen_from = step['select'].inputs.dataset.frames
+    assert len(chosen_from) > 1
+    assert sum(step['select'].outputs.output_parameters['entered']) <= chosen_from.force_weight.sum()
     assert kept.sizes.max() <= 40
     assert 0 < kept.force_weight.sum() < len(kept.numbers)
     assert not kept.weight.any()
@@ -367,12 +371,12 @@ def test_only_grades_of_atoms_that_teach_something_count() -> None:
     weight = np.zeros(24)
     weight[[0, 10, 23]] = 1  # grades 1, 11 and 24
     pool = pool.replace(force_weight=weight)
-    for strategy in ('max_grade', 'd_optimal'):
-        chosen = choose(pool, strategy, 1)['chosen'].frames
-        assert chosen.max_grade().tolist() == [24.0]
-        assert np.count_nonzero(chosen.grade) == 1
-    results = choose(pool, 'd_optimal', 3)
-    assert results['chosen'].frames.max_grade().tolist() == [24.0, 11.0]
+    chosen = choose(pool, 'max_grade', 1)['chosen'].frames
+    assert chosen.max_grade().tolist() == [24.0]
+    assert np.count_nonzero(chosen.grade) == 1
+    # Among all above the threshold, however many may be kept, MaxVol chooses.
+    results = choose(pool, 'd_optimal', 1)
+    assert results['chosen'].frames.max_grade().tolist() == [11.0, 24.0]
     assert results['account']['below_threshold'] == 1
 
 

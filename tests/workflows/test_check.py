@@ -62,7 +62,7 @@ def inputs(pace_code: Callable[[str, str], orm.InstalledCode], label_inputs: Cal
             'swarm': {'code': pace_code('pace.swarm', 'pace-swarm')},
             'embed': {'code': pace_code('pace.embed', 'pace-embed')},
             'evaluate': {'code': pace_code('pace.evaluate', 'pace-evaluate')},
-            'select': {'code': pace_code('pace.select', 'pace_select')},
+            'select': {'code': pace_code('pace.select', 'pace-select')},
         },
     }
     return check_inputs(campaign, ['Si'])
@@ -88,7 +88,9 @@ def test_all_is_well(inputs: Inputs, pace_code: Callable[[str, str], orm.Install
     assert re.fullmatch(r'pw\.x [67]\.\S+', versions.pop('pw'))
     assert versions == {
         'pacemaker': 'python-ace 0.4.0rc1, tensorpotential 0.6.2.1',
-        **{f'pace_{name}': f'pace-{name} {aiida_pace.__version__}' for name in ('swarm', 'embed', 'evaluate')},
+        **{
+            f'pace_{name}': f'pace-{name} {aiida_pace.__version__}' for name in ('swarm', 'embed', 'select', 'evaluate')
+        },
         'lammps': f'pace-lmp {aiida_pace.__version__}',
     }
 

@@ -79,6 +79,9 @@ REQUIREMENTS = {
     'pace-embed': Requirement(
         re.compile(r'^pace-embed (\S+)', re.MULTILINE), '0.1.0', 'install the release of aiida-pace that runs here'
     ),
+    'pace-select': Requirement(
+        re.compile(r'^pace-select (\S+)', re.MULTILINE), '0.1.0', 'install the release of aiida-pace that runs here'
+    ),
     'pace-lmp': Requirement(
         re.compile(r'^pace-lmp (\S+):', re.MULTILINE), '0.1.0', 'install the release of aiida-pace that runs here'
     ),

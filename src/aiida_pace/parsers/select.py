@@ -1,76 +1,67 @@
-"""`PaceSelectParser`: finds the frames that ``pace_select`` selected in the pool."""
+"""`PaceSelectParser`: reads what ``pace-select`` wrote."""
 
 from __future__ import annotations
 
 import typing as t
+import zipfile
 from pathlib import Path
 
 import numpy as np
+import numpy.typing as npt
 from aiida import orm
 from aiida.engine import ExitCode
-from ase import Atoms
-from ase.io.vasp import read_vasp
-from scipy.spatial import cKDTree
 
 from aiida_pace.calculations.select import PaceSelectCalculation
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.formats.pacemaker import accepted_cells, last_exception
-from aiida_pace.frames import FloatArray, Frames
-from aiida_pace.parsers.base import PaceParser
+from aiida_pace.parsers.engine import PaceEngineParser
 
-__all__ = ('PaceSelectParser', 'index_in_pool')
-
-#: Coordinates that differ by less than this, in Å, went through a text file; the pool holds no such duplicates.
-TOLERANCE = 1e-6
+__all__ = ('PaceSelectParser', 'read_selection')
 
 
-class PaceSelectParser(PaceParser):
-    """Parser of `PaceSelectCalculation`.
+class PaceSelectParser(PaceEngineParser):
+    """Parser of `PaceSelectCalculation`: indices of different frames of the pool, no more than were asked for."""
 
-    Evidence of success: the output ends with ``Done``, and every ``N.POSCAR`` is a frame of the pool. Without ``Done``
-    a Python exception in the output means that ``pace_select`` failed, anything else, that it was cut short. Frames are
-    found again by their atoms, to `TOLERANCE`: a pickled table would have to be executed to be read.
-    """
+    CACHE_VERSION = 2
+    CALCULATION = PaceSelectCalculation
 
-    CACHE_VERSION = 1
-
-    def parse(self, **kwargs: t.Any) -> ExitCode | None:
-        """Store the selected frames, or tell why there are none."""
-        name = PaceSelectCalculation.FILENAME_OUTPUT
-        text = self._text(name)
-        words = text.split()
-        if not words or words[-1] != 'Done':
-            if detail := last_exception(text):
-                return self._exit('ERROR_SELECTION_FAILED', detail=detail, filename=name)
-            return self._exit('ERROR_ENGINE_INTERRUPTED', detail=' '.join(words[-20:]) or 'nothing')
-        pool = self.node.inputs.dataset.frames
-        cells, _ = accepted_cells(pool)
-        folder = Path(kwargs['retrieved_temporary_folder'])
-        indices: list[int] = []
-        for path in sorted(folder.rglob('*.POSCAR'), key=lambda path: int(path.name.split('.')[0])):
-            try:
-                indices.append(index_in_pool(read_vasp(path), pool, cells))
-            except (ValueError, LookupError, RuntimeError) as exception:  # what ASE raises for other text
-                return self._exit('ERROR_SELECTION_UNUSABLE', filename=path.name, detail=exception)
-        self.out('output_parameters', orm.Dict({'indices': indices}))
+    def store(self, path: Path) -> ExitCode | None:
+        """Attach the selected frames, or tell that there are none."""
+        dataset = self.node.inputs.dataset
+        arrays = read_selection(path, dataset.count, self.node.inputs.max_frames.value)
+        indices = arrays['indices'].tolist()
+        parameters = {
+            'indices': indices,
+            'entered': arrays['entered'].tolist(),
+            'wall_time_seconds': float(arrays['wall_time_seconds']),
+        }
+        self.out('output_parameters', orm.Dict(parameters))
         if not indices:
-            return self._exit('ERROR_SELECTION_EMPTY', count=len(pool))
-        self.out('selected', AtomsDatasetData(pool.take(indices)))
+            return self._exit('ERROR_SELECTION_EMPTY', count=dataset.count)
+        self.out('selected', AtomsDatasetData(dataset.frames.take(indices)))
         return None
 
 
-def index_in_pool(atoms: Atoms, pool: Frames, cells: FloatArray) -> int:
-    """Return the index of the frame of ``pool`` that ``atoms`` are, in any order of the atoms.
+def read_selection(path: Path, count: int, max_frames: int) -> dict[str, npt.NDArray[t.Any]]:
+    """Return the arrays of a selection of at most ``max_frames`` out of ``count`` frames; nothing is unpickled.
 
-    :param cells: (n, 3, 3) cells in Å that the frames went to the engine with.
-    :raises ValueError: when there is none.
+    :raises ValueError: when the file is no such archive, or its numbers are no such selection.
     """
-    tree = cKDTree(atoms.positions)
-    for index in np.flatnonzero(pool.sizes == len(atoms)):
-        part = pool.atoms_slice(int(index))
-        if np.abs(cells[index] - atoms.cell.array).max() > TOLERANCE:
-            continue
-        distances, partners = tree.query(pool.positions[part])
-        if distances.max() < TOLERANCE and np.array_equal(atoms.numbers[partners], pool.numbers[part]):
-            return int(index)
-    raise ValueError(f'no frame has these {len(atoms)} atoms in these places')
+    kinds = {'indices': np.dtype('i8'), 'entered': np.dtype('i8'), 'wall_time_seconds': np.dtype('f8')}
+    try:
+        with np.load(path, allow_pickle=False) as archive:
+            arrays = {name: archive[name] for name in archive.files}
+    except (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as exception:
+        raise ValueError('it is no archive of plain arrays') from exception
+    found = {name: array.dtype for name, array in arrays.items()}
+    if found != kinds:
+        raise ValueError(f'it holds the arrays {found}, expected {kinds}')
+    indices, entered, seconds = (arrays[name] for name in kinds)
+    if indices.ndim != 1 or entered.shape != indices.shape or seconds.shape != () or not np.isfinite(seconds):
+        raise ValueError('its arrays do not fit each other')
+    if len(indices) > max_frames or len(set(indices.tolist())) < len(indices):
+        raise ValueError(f'`indices` holds {len(indices)} frames, expected at most {max_frames} different ones')
+    if len(indices) and (indices.min() < 0 or indices.max() >= count):
+        raise ValueError(f'`indices` goes from {indices.min()} to {indices.max()}, the pool has {count} frames')
+    if np.any(entered < 1):
+        raise ValueError('`entered` holds a frame of which no atom enters')
+    return arrays

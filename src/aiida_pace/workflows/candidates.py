@@ -75,7 +75,7 @@ class CandidatesWorkChain(ResumableWorkChain):
             411, 'ERROR_EVALUATION_FAILED', message='the grades of the candidates could not be computed: {cause}'
         )
         spec.exit_code(
-            412, 'ERROR_SELECTION_FAILED', message='`pace_select` could not choose among the candidates: {cause}'
+            412, 'ERROR_SELECTION_FAILED', message='`pace-select` could not choose among the candidates: {cause}'
         )
         spec.exit_code(
             413,
@@ -122,9 +122,8 @@ class CandidatesWorkChain(ResumableWorkChain):
             valid_type=orm.Str,
             default=lambda: orm.Str('d_optimal'),
             validator=cls.validate_strategy,
-            help='What is kept. `d_optimal`: the most informative candidates above the threshold, by MaxVol (boxes '
-            'with buffers by grade); `max_grade`: those of highest grade; `threshold_random`: any above the threshold; '
-            '`random`: any.',
+            help='What is kept. `d_optimal`: the most informative candidates above the threshold, by MaxVol; '
+            '`max_grade`: those of highest grade; `threshold_random`: any above the threshold; `random`: any.',
         )
         spec.input(
             'grade_threshold',

@@ -138,13 +138,8 @@ def _embed(given: Inputs, made: Inputs) -> dict[str, t.Any]:
     return {**_graded(given, made), 'parameters': orm.Dict(parameters)}
 
 
-def _select(_: Inputs, made: Inputs) -> dict[str, t.Any]:
-    return {
-        'dataset': made['pool'],
-        'potential': made['potential'],
-        'active_set': made['active_set'],
-        'max_frames': orm.Int(1),
-    }
+def _select(given: Inputs, made: Inputs) -> dict[str, t.Any]:
+    return {**_graded(given, made), 'max_frames': orm.Int(1)}
 
 
 def _lammps(given: Inputs, made: Inputs) -> dict[str, t.Any]:

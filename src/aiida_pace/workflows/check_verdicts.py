@@ -181,7 +181,7 @@ OUTPUTS = {
     'pace_swarm': PaceSwarmCalculation.filename_stderr(),
     'pace_embed': PaceEmbedCalculation.filename_stderr(),
     'pace_evaluate': PaceEvaluateCalculation.filename_stderr(),
-    'pace_select': PaceSelectCalculation.FILENAME_OUTPUT,
+    'pace_select': PaceSelectCalculation.filename_stderr(),
     'lammps': PaceLammpsCalculation.FILENAME_OUTPUT,
 }
 
@@ -195,7 +195,7 @@ def _engines(name: str, node: orm.CalcJobNode) -> Iterable[tuple[str, str]]:
         if node.inputs.parameters['evaluator'] == 'linear':
             return [('pace-fit-linear', log)]
         return [('python-ace', log), ('tensorpotential', log)]
-    if name in ('pace_evaluate', 'pace_swarm', 'pace_embed'):
+    if name in ('pace_evaluate', 'pace_swarm', 'pace_embed', 'pace_select'):
         return [(name.replace('_', '-'), _text(node, VERSION_FILE))]
     if name == 'lammps':
         log = _text(node, PaceLammpsCalculation.FILENAME_LOG)

@@ -163,8 +163,7 @@ def choose_candidates(
 
     :param pool: with its ``walkers`` and ``evaluation`` by the ``potential``.
     :param guards: settings of ``GuardConfig``.
-    :param strategy: one of `Strategy`; for ``d_optimal`` all above the threshold are returned, to choose from, or where
-        some have buffers those of highest grade.
+    :param strategy: one of `Strategy`; for ``d_optimal`` all above the threshold are returned, to choose from.
     """
     config = GuardConfig.model_validate(guards.get_dict())
     frames = pool.frames
@@ -179,9 +178,6 @@ def choose_candidates(
     )
     frames = frames.take(np.flatnonzero(report.mask))
     chosen = choose(strategy.value, frames.max_grade(), grade_threshold.value, max_frames.value, seed.value)
-    if strategy.value == 'd_optimal' and not frames.take(chosen).force_weight.all():
-        # pace_select knows no weights: it would rank by the atoms of the buffers, and leave higher grades behind.
-        chosen = chosen[choose('max_grade', frames.max_grade()[chosen], 0.0, max_frames.value, 0)]
     low = len(frames) - len(above_threshold(strategy.value, frames.max_grade(), grade_threshold.value))
     account = orm.Dict({'rejected': report.rejected, 'below_threshold': low})
     return {'chosen': AtomsDatasetData(frames.take(chosen)), 'account': account}

@@ -1,0 +1,155 @@
+"""`pace-select`: the frames whose learned atoms span most of what an active set does not, by MaxVol, over pyace."""
+
+from __future__ import annotations
+
+import argparse
+import sys
+import time
+import typing as t
+from collections import Counter
+from collections.abc import Mapping, Sequence
+
+import numpy as np
+import numpy.typing as npt
+from ase.data import chemical_symbols
+
+from aiida_pace.engines.ace import AceModel, EvaluationError
+from aiida_pace.engines.command import argument_parser, load, run, whole_file
+from aiida_pace.formats.training import learned_atoms
+from aiida_pace.frames import FloatArray, Frames
+
+__all__ = ('PROGRAM', 'main', 'select')
+
+PROGRAM = 'pace-select'
+
+#: Defaults of python-ace's ``pace_select``: volume that a swap of rows has to gain, and largest number of swaps.
+TOLERANCE, MAX_SWAPS = 1.01, 300
+
+IntArray = npt.NDArray[np.int64]
+
+
+def select(
+    frames: Frames,
+    model: AceModel,
+    max_frames: int,
+    active_set: Mapping[str, FloatArray] | None = None,
+    progress: t.TextIO | None = None,
+) -> tuple[IntArray, IntArray]:
+    """Return the indices (k,) of the selected frames, the best one first, and of each how many atoms enter (k,).
+
+    MaxVol picks, of each element, the atoms of largest volume among those of the frames and of the active set
+    (Lysogorskiy et al., Phys. Rev. Materials 7, 043801, 2023); the frames with most of them are selected. It is what
+    ``pace_select`` does, but for the atoms that a fit does not learn from, such as the buffers of boxes: they take no
+    part, so that here too just those compete that would enter the active set of the next fit.
+
+    :param max_frames: largest number of frames to select; fewer are when fewer enter.
+    :param active_set: inverted active set, a matrix by element; without one nothing counts as known.
+    :param progress: where to tell, ten times in all, how far the evaluation is.
+    :raises EvaluationError: naming the frame that cannot be evaluated, or the element of which there are too few atoms.
+    """
+    from pyace.activelearning import compute_A_active_inverse, compute_active_set
+
+    rows, owners = _projections(frames, model, progress)
+    species = dict(model.basis.elements_to_index_map)
+    known = None
+    if active_set is not None:
+        known = compute_A_active_inverse({species[element]: matrix for element, matrix in active_set.items()})
+    else:
+        for element, index in species.items():
+            if (count := len(rows[index])) < (functions := rows[index].shape[1]):
+                raise EvaluationError(
+                    f'the frames hold {count} atoms of {element} that a fit learns from, the potential has {functions} '
+                    'functions for it: without an active set at least as many are needed'
+                )
+    try:
+        _, entered = compute_active_set(
+            rows, owners, tol=TOLERANCE, max_iters=MAX_SWAPS, extra_A0_projections_dict=known
+        )
+    except (ValueError, np.linalg.LinAlgError) as exception:
+        raise EvaluationError(f'MaxVol refuses the frames: {exception}') from exception
+    counts = Counter(int(index) for species_rows in entered.values() for index in species_rows if index >= 0)
+    ranked = counts.most_common(max_frames)
+    return (
+        np.array([index for index, _ in ranked], dtype=np.int64),
+        np.array([count for _, count in ranked], dtype=np.int64),
+    )
+
+
+def _projections(
+    frames: Frames, model: AceModel, progress: t.TextIO | None
+) -> tuple[dict[int, FloatArray], dict[int, IntArray]]:
+    """Return, by pyace's index of an element, the basis functions of its learned atoms, and the frames of these atoms.
+
+    Rows are (atoms, functions), the frames (atoms,): in the order of the frames and their atoms.
+    """
+    from pyace.activelearning import compute_number_of_functions
+
+    count, is_learned = len(frames), learned_atoms(frames)
+    species = np.full(len(chemical_symbols), -1)
+    for element, index in model.basis.elements_to_index_map.items():
+        species[chemical_symbols.index(element)] = index
+    kinds = species[frames.numbers]
+    frame_of = np.repeat(np.arange(count), frames.sizes)
+    owners = {int(kind): frame_of[is_learned & (kinds == kind)] for kind in species[species >= 0]}
+    functions = compute_number_of_functions(model.basis)
+    rows = {kind: np.zeros((len(owner), functions[kind])) for kind, owner in owners.items()}
+    filled = dict.fromkeys(rows, 0)
+    for index in range(count):
+        part = frames.atoms_slice(index)
+        if is_learned[part].any():
+            for atom, row in enumerate(_rows(frames, index, model)):
+                kind = int(kinds[part][atom])
+                if is_learned[part][atom]:
+                    rows[kind][filled[kind]] = row
+                    filled[kind] += 1
+        if progress is not None and (index + 1) * 10 // count > index * 10 // count:
+            print(f'evaluated {index + 1} of {count} frames', file=progress, flush=True)
+    return rows, owners
+
+
+def _rows(frames: Frames, index: int, model: AceModel) -> list[FloatArray]:
+    """Return the basis functions of each atom of one frame."""
+    part = frames.atoms_slice(index)
+    try:
+        environment = model.environment(
+            frames.numbers[part], frames.positions[part], frames.cells[index], frames.pbc[index]
+        )
+        model.calculator.compute(environment, compute_projections=True)
+    except (RuntimeError, ValueError) as exception:
+        raise EvaluationError(f'frame {index}: pyace refuses the structure: {exception}') from exception
+    rows = [np.asarray(row, dtype='f8').ravel() for row in model.calculator.projections]
+    if not all(np.isfinite(row).all() for row in rows):
+        raise EvaluationError(f'frame {index}: a basis function has a value that is not finite')
+    return rows
+
+
+def main(argv: Sequence[str] | None = None) -> int:
+    """Run the command line; return 0 only when the output file is complete."""
+    parser = argument_parser(PROGRAM, __doc__, output='selection.npz')
+    parser.add_argument('--max-frames', type=_positive, required=True, help='largest number of frames to select')
+    arguments = parser.parse_args(argv)
+    return run(PROGRAM, lambda: _run(arguments))
+
+
+def _positive(text: str) -> int:
+    """Return a number above 0."""
+    if (number := int(text)) < 1:
+        raise ValueError(text)
+    return number
+
+
+def _run(arguments: argparse.Namespace) -> None:
+    """Write the selection, and how long it took."""
+    start = time.perf_counter()
+    frames, model = load(arguments)
+    active_set = None
+    if model.has_active_set:
+        with np.load(arguments.active_set, allow_pickle=False) as archive:
+            active_set = {element: archive[element] for element in archive.files}
+    indices, entered = select(frames, model, arguments.max_frames, active_set, progress=sys.stderr)
+    with whole_file(arguments.output) as handle:
+        np.savez(handle, indices=indices, entered=entered, wall_time_seconds=time.perf_counter() - start)
+
+
+if __name__ == '__main__':
+    raise SystemExit(main())
