@@ -10,6 +10,7 @@ import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from aiida.plugins import CalculationFactory
+from ase import Atoms
 
 from aiida_pace.calculations.active_set import PaceActiveSetCalculation
 from aiida_pace.data.dataset import AtomsDatasetData
@@ -62,18 +63,23 @@ def test_all_data_sets_make_the_set(pace_code: PaceCode, silicon: AcePotentialDa
 def test_badly_fitted_atoms_stay_and_atoms_nothing_is_learned_from_go(
     pace_code: PaceCode, silicon: AcePotentialData, frames: Frames
 ) -> None:
-    expected = active_set(pace_code, silicon, frames)[0]['active_set'].get_asi()
-    # The force of an outlier does not matter ...
+    # A box of which the core is learned and the buffer, which the core does not see, is not.
+    core, buffer = (Atoms('Si3', [[0, 0, 0], [2.1, 0, 0], [0, length, 0]]) for length in (2.2, 1.9))
+    buffer.translate([50.0, 0, 0])
+    labels = {'energy': [0.0], 'stress': np.zeros((1, 6))}
+    alone = Frames.from_atoms([core]).replace(forces=np.zeros((3, 3)), **labels)
+    whole = Frames.from_atoms([core + buffer]).replace(forces=np.zeros((6, 3)), **labels)
+    box = whole.replace(weight=[0.0], force_weight=[1.0, 1.0, 1.0, 0.0, 0.0, 0.0])
+    # The force of an outlier does not matter.
     outlier = frames.replace(forces=frames.forces + 100 * (np.arange(len(frames.numbers)) == 5)[:, None])
-    assert active_set(pace_code, silicon, outlier)[0]['active_set'].get_asi() == expected
-    # ... and a strange environment that counts neither in a force nor in an energy is as if it were not there.
-    strange = frames.take([0])
-    strange = strange.replace(positions=0.9 * strange.positions, cells=0.9 * strange.cells)
-    extended = Frames.concatenate([frames, strange])
-    assert active_set(pace_code, silicon, extended)[0]['active_set'].get_asi() != expected
-    unlearned = strange.replace(weight=[0.0], force_weight=np.zeros(8))
-    extended = Frames.concatenate([frames, unlearned])
-    assert active_set(pace_code, silicon, extended)[0]['active_set'].get_asi() == expected
+
+    def made_of(*parts: Frames) -> bytes:
+        return active_set(pace_code, silicon, *parts)[0]['active_set'].get_asi()
+
+    expected = made_of(frames, alone)
+    assert made_of(outlier, box) == expected
+    assert made_of(frames, whole) != expected
+    assert made_of(frames) != expected
 
 
 @pytest.mark.engines
