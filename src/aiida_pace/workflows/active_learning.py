@@ -17,7 +17,7 @@ from aiida_pace.calculations.functions.audit import (
     split_labels,
     summarise_audit,
 )
-from aiida_pace.calculations.functions.judge import judge_cycle
+from aiida_pace.calculations.functions.judge import judge_cycle, weighted_error
 from aiida_pace.metrics.history import best_cycle
 from aiida_pace.metrics.judge import Action, Reason
 from aiida_pace.workflows.campaign_base import CampaignWorkChain
@@ -215,9 +215,10 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
             self._take_potential(training)
         if not training.is_finished_ok:
             return self._stop(self.exit_codes.ERROR_TRAINING_FAILED, training)
+        forces, energies = (weighted_error(self.ctx.training, name) for name in ('rmse_f_comp', 'rmse_epa'))
         self.report(
-            f'{self.cycle_label}: force RMSE {1000 * self.ctx.training["rmse_f_comp"]:.0f} meV/Å, '
-            f'energy RMSE {1000 * self.ctx.training["rmse_epa"]:.1f} meV/atom on the training set'
+            f'{self.cycle_label}: force RMSE {1000 * forces:.0f} meV/Å, energy RMSE {1000 * energies:.1f} meV/atom on '
+            'the training set'
         )
         return None
 

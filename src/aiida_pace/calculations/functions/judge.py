@@ -12,7 +12,15 @@ from aiida_pace.metrics.errors import Estimate
 from aiida_pace.metrics.history import CycleRecord
 from aiida_pace.metrics.judge import judge
 
-__all__ = ('judge_cycle',)
+__all__ = ('judge_cycle', 'weighted_error')
+
+
+def weighted_error(training: orm.Dict, name: str) -> float:
+    """Return an error of a fit on its training set, with the weights of the fit: buffers of boxes do not count.
+
+    A loss without forces, or without energies, knows no weights of theirs.
+    """
+    return float(training.get(f'{name}_weighted', training[name]))
 
 
 @calcfunction
@@ -49,7 +57,7 @@ def judge_cycle(  # noqa: PLR0917
         halted=len(walkers['halted']),
         failed=len(walkers['failed']),
         audit=None if error is None else Estimate(**error),
-        training_error=None if training is None else training['rmse_f_comp'],
+        training_error=None if training is None else weighted_error(training, 'rmse_f_comp'),
         gates=None if validation is None else bool(validation['passed']),
     )
     past = [] if previous is None else [CycleRecord.from_dict(values) for values in previous['history']]
