@@ -5,6 +5,7 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from aiida import orm
 from click.testing import CliRunner, Result
 
 from aiida_pace.cli import cmd_root
@@ -47,6 +48,7 @@ def test_files(campaign: Campaign, potential: AcePotentialData, active_set: AceA
     readme = (folder / 'README.md').read_text()
     assert 'pair_coeff * * potential.yaml active_set.asi Si' in readme
     assert 'Si -103.250000 eV' in readme
+    assert 'never trained on: 84 meV/Å (95 % interval 64-120, 6 frames)' in readme
     assert 'on 6 labelled frames; RMSE on them: forces 92 meV/Å, energies 4.2 meV/atom' in readme
     assert potential.uuid in readme
     assert str(folder) in result.output
@@ -100,6 +102,34 @@ def test_of_a_campaign_that_died(
     assert 'has not converged' in result.output
     assert potential.uuid in (tmp_path / 'README.md').read_text()
     assert (tmp_path / 'active_set.asi').exists()
+
+
+def test_what_is_said_is_of_the_potential_handed_over(
+    campaign: Campaign, potential: AcePotentialData, tmp_path: Path
+) -> None:
+    """When an earlier potential is the best one, the errors of the last fit are not its errors."""
+    campaign.trained('initial', 0.2, 0.02, frames=5, potential=potential)
+    campaign.judged('cycle_01', (0.15, 0.1, 0.2, 4), potential=potential.uuid)
+    campaign.trained('cycle_01', 0.1, 0.01, frames=7, potential=recorded_potential().store())
+    campaign.judged('cycle_02', (0.3, 0.2, 0.4, 4), potential='worse')
+    gates = orm.Dict({'passed': False, 'failed': ['bulk modulus 3 % off']})
+    campaign.hand_over(potential=potential, gates=gates)
+    assert save(tmp_path).exit_code == 0
+    readme = (tmp_path / 'README.md').read_text()
+    assert 'Trained in `initial`, on 5 labelled frames; RMSE on them: forces 200 meV/Å' in readme
+    assert 'never trained on: 150 meV/Å (95 % interval 100-200, 4 frames)' in readme
+    assert 'Properties against DFT: bulk modulus 3 % off' in readme
+
+
+def test_of_a_campaign_that_goes_on_from_another(
+    campaign: Campaign, potential: AcePotentialData, tmp_path: Path
+) -> None:
+    """Until it has trained itself, its potential is that of the other."""
+    campaign.trained('cycle_01', 0.1, 0.01, potential=potential)
+    campaign.node.set_process_state('killed')
+    Campaign(restart_from=campaign.node)
+    assert save(tmp_path).exit_code == 0
+    assert potential.uuid in (tmp_path / 'README.md').read_text()
 
 
 def test_nothing_to_save(campaign: Campaign, tmp_path: Path) -> None:

@@ -76,11 +76,16 @@ def test_converged(campaign: Campaign) -> None:
     campaign.converge()
     result = status(campaign.node.pk)
     assert result.exit_code == 0
-    assert row(result.output, 'initial') == ['5', '2', '2', '1', '0', '20', '187', '12.3', '4']
-    assert row(result.output, 'cycle_01') == ['2', '0', '2', '0', '0', '40', '1/2', '187', '92', '4.2', '6']
-    assert row(result.output, 'cycle_02') == ['0/2', '1.9', '6']
-    assert row(result.output, 'total') == ['7', '2', '4', '1', '0', '60', '6']
-    assert 'converged after 3 cycles' in result.output
+    assert row(result.output, 'initial') == ['5', '2', '2', '1', '0', '20', '187', '4']
+    audit = ['161', '114-270', '3']
+    assert row(result.output, 'cycle_01') == ['5', '0', '5', '0', '0', '100', '1/2', '187', *audit, '92', '6']
+    assert row(result.output, 'cycle_02') == ['3', '0', '3', '0', '0', '60', '0/2', '1.9', '88', '60-160', '3', '6']
+    assert row(result.output, 'total') == ['25', '2', '22', '1', '0', '340', '6']
+    assert row(result.output, '  gates') == ['9', '0', '9', '0', '0', '100']
+    assert 'converged after 3 cycles: 2 quiet rounds at the last stage; the audit error is 84 meV/Å' in result.output
+    assert result.output.count('quiet rounds at the last stage') == 1
+    assert 'Properties: all are within their tolerances' in result.output
+    assert 'stage 1' not in result.output
     assert 'initial_label/lane_1/frame_00004' in result.output
     assert f'aiida-pace save-potential FOLDER --campaign {campaign.node.pk}' in result.output
     assert max(map(len, result.output.splitlines())) <= WIDTH
@@ -96,7 +101,7 @@ def test_running(campaign: Campaign) -> None:
     result = status()
     assert result.exit_code == 0
     assert 'labelling with DFT · 4/14 DFT runs done, 2 failed' in result.output
-    assert row(result.output, 'initial') == ['14', '0', '2', '2', '-', '-', '-', '-', '0']
+    assert row(result.output, 'initial') == ['14', '0', '2', '2', '-', '-', '-', '0']
     assert 'frame_00001' in result.output
     assert 'and 1 more failed: the [SCF] did not converge' in result.output
     assert 'frame_00003' not in result.output
@@ -114,6 +119,7 @@ def test_failed(campaign: Campaign) -> None:
     assert f'verdi process report {campaign.node.pk}' in result.output
     assert 'save-potential' not in result.output
     assert row(result.output, 'initial')[:5] == ['8', '0', '2', '6', '0']
+    assert f'`builder.restart_from = {campaign.node.pk}`' in result.output
 
 
 @pytest.mark.parametrize(
@@ -126,6 +132,57 @@ def test_died(campaign: Campaign, state: str, words: str) -> None:
     result = status('--follow')
     assert result.exit_code == 1
     assert words in result.output
+
+
+def test_verdict(campaign: Campaign) -> None:
+    """Between two cycles the reader sees what the judge said, and the stage when there are several."""
+    campaign.limits['stages'] = 3
+    campaign.explored('cycle_01', [1.0, 12.0])
+    campaign.labelled('cycle_01', 3, audits=3)
+    sentence = campaign.judged('cycle_01', (0.1612, None, None, 1), halted=1)
+    campaign.enter('train', cycle=1, stage=2)
+    result = status()
+    assert 'stage 2 of 3' in result.output
+    assert f'Verdict of cycle 1: go on: {sentence}' in flat(result.output)
+    assert row(result.output, 'cycle_01')[-4:-1] == ['161', '-', '1']
+    assert max(map(len, result.output.splitlines())) <= WIDTH
+
+
+def test_not_converged(campaign: Campaign) -> None:
+    """The reason is told once, in the words of the campaign, with what there is to do now."""
+    campaign.explored('cycle_01', [1.0, 12.0])
+    sentence = campaign.judged('cycle_01', (0.1612, 0.1143, 0.2704, 3), halted=1)
+    campaign.trained('cycle_01', 0.1, 0.01)
+    campaign.validated('cycle_01', ['diamond: the bulk modulus is 3 % off'])
+    end(campaign.node, 601, f'not converged, the cycles are used up: {sentence}. The best potential is attached')
+    output = flat(status().output)
+    assert output.count(sentence) == 1
+    assert 'Property beyond its tolerance: diamond: the bulk modulus is 3 % off' in output
+    assert 'Its potential, as files: `aiida-pace save-potential' in output
+
+
+def test_check_failed(campaign: Campaign) -> None:
+    """Every failed check is named, with its remedy; nothing is said of how to go on from nothing."""
+    campaign.checked(lammps='it prints no grade', pace_embed='there is no executable')
+    result = status()
+    assert result.exit_code == 1
+    for line in ('check `lammps` failed: it prints no grade. Mend lammps.', 'check `pace_embed` failed'):
+        assert line in result.output
+    assert 'restart_from' not in result.output
+
+
+@pytest.mark.parametrize(
+    ('phase', 'cycle', 'words'),
+    [
+        ('check', 0, 'checking that every code works'),
+        ('generate', 0, 'initial set: choosing the structures'),
+        ('audit', 2, 'cycle 2: auditing the potential'),
+        ('validate', 2, 'cycle 2: comparing properties with DFT'),
+    ],
+)
+def test_phases(campaign: Campaign, phase: str, cycle: int, words: str) -> None:
+    campaign.enter(phase, cycle=cycle)
+    assert f'\n{words}' in status().output
 
 
 def test_many_causes(campaign: Campaign) -> None:
@@ -184,12 +241,13 @@ def test_follow_to_the_end(campaign: Campaign, follower: Callable[..., subproces
         node, 'output_parameters', orm.Dict({'requested': 2, 'labelled': 1, 'failed': 1, 'core_seconds': 7})
     )
     end(node)
+    campaign.split('initial', training=1)
     campaign.trained('initial', 0.05, 0.001)
     campaign.enter('converged', cycle=0, quiet_rounds=2)
     end(campaign.node)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
-    assert row(output, 'initial') == ['2', '0', '1', '1', '0', '7', '50', '1.0', '1']
+    assert row(output, 'initial') == ['2', '0', '1', '1', '0', '7', '50', '1']
     assert '\x1b' not in output
 
 

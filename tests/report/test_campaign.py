@@ -7,8 +7,11 @@ from aiida import orm
 from aiida.plugins import WorkflowFactory
 from ase.build import bulk
 
+from aiida_pace.report import graph
 from aiida_pace.report.campaign import PROCESS_TYPE, Pause, summarise_campaign
-from aiida_pace.report.steps import Progress, StepSummary
+from aiida_pace.report.phases import Progress
+from aiida_pace.report.steps import StepSummary
+from aiida_pace.report.verdicts import Audit, Check
 from tests.fixtures.campaigns import Campaign, dataset, end
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
@@ -20,6 +23,7 @@ def test_just_submitted() -> None:
     assert (summary.state, summary.phase, summary.cycle) == ('created', 'waiting for the daemon', 0)
     assert (summary.max_cycles, summary.quiet_target, summary.labels) == (None, None, 4)
     assert (summary.steps, summary.progress, summary.faults) == ((), None, ())
+    assert (summary.verdict, summary.failed_gates, summary.checks) == (None, None, ())
     assert not summary.is_ended
 
 
@@ -33,9 +37,9 @@ def test_converged(campaign: Campaign) -> None:
     summary = summarise_campaign(campaign.converge())
     assert summary.is_ok
     assert (summary.phase, summary.cycle, summary.quiet_rounds, summary.labels) == ('converged', 3, 2, 6)
-    assert (summary.cached, summary.core_seconds, summary.core_seconds_saved) == (2, 60.0, 20.0)
-    assert summary.progress is None
-    initial, halted, *quiet = summary.steps
+    assert (summary.cached, summary.core_seconds) == (2, pytest.approx(340.0))
+    assert (summary.core_seconds_saved, summary.progress) == (20.0, None)
+    initial, halted, *quiet, gates = summary.steps
     assert initial == StepSummary(
         name='initial',
         requested=5,
@@ -52,9 +56,9 @@ def test_converged(campaign: Campaign) -> None:
     )
     assert halted == StepSummary(
         name='cycle_01',
-        requested=2,
+        requested=5,
         reused=0,
-        labelled=2,
+        labelled=5,
         failed=0,
         rejected=0,
         walkers=2,
@@ -62,14 +66,20 @@ def test_converged(campaign: Campaign) -> None:
         max_grade=187.4,
         force_rmse=pytest.approx(91.5),
         energy_rmse=pytest.approx(4.2),
-        core_seconds=40.0,
+        audit=Audit('first', *(pytest.approx(number) for number in (161.2, 114.3, 270.4)), 0.95, 3),
+        core_seconds=100.0,
         labels=6,
     )
     assert [(step.name, step.walkers, step.halted, step.max_grade) for step in quiet] == [
         ('cycle_02', 2, 0, 1.9),
         ('cycle_03', 2, 0, 1.4),
     ]
-    assert [(step.requested, step.force_rmse, step.labels) for step in quiet] == [(None, None, 6)] * 2
+    # Audit frames are paid for and never trained on.
+    assert [(step.requested, step.force_rmse, step.labels) for step in quiet] == [(3, None, 6)] * 2
+    assert [step.audit.frames for step in quiet if step.audit] == [3, 6]
+    assert (gates.name, gates.requested, gates.labelled, gates.labels) == ('cycle_03_gates', 9, 9, 6)
+    assert summary.verdict is not None
+    assert (summary.verdict.cycle, summary.verdict.action, summary.failed_gates) == (3, 'converged', ())
 
 
 def test_the_numbers_are_those_of_one_campaign(campaign: Campaign) -> None:
@@ -120,6 +130,7 @@ def test_of_two_tries_the_second_counts(campaign: Campaign) -> None:
 
 def test_reused_and_rejected(campaign: Campaign) -> None:
     node, _ = campaign.label('initial', frames=9)
+    campaign.split('initial', training=6)
     account = {'reused': 4, 'cached': 1, 'labelled': 1, 'failed': 1, 'rejected': 2, 'core_seconds': 5.0}
     account |= {'core_seconds_reused': 20.0, 'core_seconds_cached': 7.0}
     campaign.returns(node, 'output_parameters', orm.Dict({'requested': 9, **account}))
@@ -238,3 +249,98 @@ def test_process_type_is_that_of_the_work_chain() -> None:
     """The name written out in the report, so that it starts fast, is that of the work chain."""
     chain = WorkflowFactory('pace.active_learning')
     assert chain.build_process_type() == PROCESS_TYPE
+
+
+def test_questions_do_not_grow_with_the_campaign(campaign: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
+    """Whoever follows a campaign of many cycles asks no more often than at its start."""
+    asked = []
+    rows = graph._rows
+    monkeypatch.setattr(graph, '_rows', lambda *arguments: asked.append(1) or rows(*arguments))
+    counts = []
+    for cycle in (1, 2, 3, 4):
+        campaign.explored(f'cycle_{cycle:02d}', [1.0, 11.0])
+        campaign.labelled(f'cycle_{cycle:02d}', 3, ['boom'], audits=1)
+        campaign.judged(f'cycle_{cycle:02d}', (0.2, 0.1, 0.3, 4))
+        campaign.validated(f'cycle_{cycle:02d}')
+        asked.clear()
+        assert summarise_campaign(campaign.node).labels == 2 * cycle
+        counts.append(len(asked))
+    assert len(set(counts)) == 1
+    assert counts[0] <= 30
+
+
+def test_check_failed(campaign: Campaign) -> None:
+    """The checks speak for themselves, their jobs are no faults beside them."""
+    summary = summarise_campaign(campaign.checked(lammps='it prints no grade', pw='it is missing'))
+    assert summary.checks == (
+        Check('lammps', 'failed', 'it prints no grade', 'Mend lammps.'),
+        Check('pw', 'failed', 'it is missing', 'Mend pw.'),
+    )
+    assert [fault.path for fault in summary.faults] == ['check']
+    assert summary.steps == ()
+
+
+def test_check_runs(campaign: Campaign) -> None:
+    campaign.enter('check')
+    node = campaign.call(campaign.node, 'check')
+    campaign.call(node, 'pw', orm.CalcJobNode)
+    campaign.call(node, 'pace_swarm', orm.CalcJobNode)
+    assert summarise_campaign(campaign.node).progress == Progress('', 'check', active=2, task='pw, pace_swarm')
+
+
+def test_validation_runs(campaign: Campaign) -> None:
+    """The DFT runs of the labelling that is open are counted; a failed one, five calls deep, is named."""
+    campaign.enter('validate', cycle=2)
+    node = campaign.call(campaign.node, 'cycle_02_validate')
+    campaign.call(node, 'evaluate_volumes', orm.CalcJobNode)
+    labelling = campaign.call(node, 'label_volumes', dataset=dataset(7))
+    lane, second = (campaign.call(labelling, name) for name in ('lane_1', 'robust_lane_1'))
+    for index, cause in enumerate([None, 'first', 'first']):
+        campaign.run_dft(lane, index, cause=cause)
+    campaign.run_dft(second, 1)
+    campaign.run_dft(second, 2, cause='second')
+    summary = summarise_campaign(campaign.node)
+    assert summary.progress == Progress('cycle_02', 'validate', done=3, failed=1, total=7)
+    assert [(fault.path, fault.message) for fault in summary.faults] == [
+        ('cycle_02_validate/label_volumes/robust_lane_1/frame_00002', 'second')
+    ]
+
+
+def test_gates_are_those_of_the_last_validation(campaign: Campaign) -> None:
+    campaign.validated('cycle_02', ['diamond: bulk modulus 3 % off'])
+    assert summarise_campaign(campaign.node).failed_gates == ('diamond: bulk modulus 3 % off',)
+    campaign.validated('cycle_03')
+    assert summarise_campaign(campaign.node).failed_gates == ()
+    campaign.call(campaign.node, 'cycle_04_validate')
+    assert summarise_campaign(campaign.node).failed_gates is None
+
+
+def test_restart(campaign: Campaign) -> None:
+    """Labels of whole cycles of the earlier campaign count; what it labelled after its last verdict is made anew."""
+    first = Campaign(given=3)
+    first.labelled('cycle_01', 5, audits=1)
+    first.judged('cycle_01', (0.2, 0.1, 0.3, 1), halted=1)
+    first.labelled('cycle_02', 2)
+    first.node.set_process_state('killed')
+    second = Campaign(restart_from=first.node)
+    second.history = first.history
+    second.explored('cycle_02', [1.0, 1.0])
+    second.labelled('cycle_02', 2, cached=2)
+    second.judged('cycle_02', (0.1, 0.05, 0.2, 1))
+    summary = summarise_campaign(second.node)
+    assert (summary.restarted_from, summary.labels) == (first.node.pk, 3 + 4 + 2)
+    assert summary.verdict is not None
+    assert (summary.verdict.cycle, sorted(summary.verdict.audits)) == (2, ['cycle_01', 'cycle_02'])
+    (row,) = summary.steps
+    assert (row.name, row.audit) == ('cycle_02', summary.verdict.audits['cycle_02'])
+    third = summarise_campaign(Campaign(restart_from=second.node).node)
+    assert (third.restarted_from, third.labels) == (second.node.pk, 9)
+
+
+def test_maxvol_that_gave_way_is_no_fault(campaign: Campaign) -> None:
+    """A selection in which no candidate entered the active set takes those of highest grade; others are faults."""
+    node = campaign.call(campaign.node, 'cycle_01_select')
+    campaign.call(node, 'select', orm.CalcJobNode, status=320, message='no frame would enter the active set')
+    campaign.call(node, 'swarm', orm.CalcJobNode, status=310, message='boom')
+    end(node)
+    assert [fault.path for fault in summarise_campaign(campaign.node).faults] == ['cycle_01_select/swarm']

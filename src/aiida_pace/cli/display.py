@@ -12,9 +12,23 @@ from rich.table import Table
 from rich.text import Text
 
 from aiida_pace.report.campaign import CampaignSummary, Fault
-from aiida_pace.report.steps import Progress, StepSummary
+from aiida_pace.report.phases import Progress
+from aiida_pace.report.steps import GATES, StepSummary
+from aiida_pace.report.verdicts import Audit
 
-__all__ = ('WIDTH', 'closing', 'duration', 'headline', 'notices', 'standing', 'steps_table', 'view')
+__all__ = (
+    'WIDTH',
+    'audit_words',
+    'closing',
+    'duration',
+    'findings',
+    'headline',
+    'notices',
+    'outcome',
+    'standing',
+    'steps_table',
+    'view',
+)
 
 #: Width in which everything fits, used where the terminal has none of its own.
 WIDTH = 100
@@ -22,16 +36,33 @@ WIDTH = 100
 #: Causes of failure shown unless all are asked for.
 MAX_CAUSES = 5
 
-UNITS = {'label': 'DFT runs', 'explore': 'walkers'}
+UNITS = {'label': 'DFT runs', 'explore': 'walkers', 'validate': 'DFT runs'}
 PHASES = {
-    'generate': 'generating structures',
+    'check': 'checking that every code works',
+    'generate': 'choosing the structures to label first',
     'label': 'labelling with DFT',
     'train': 'training',
     'explore': 'exploring with MD',
     'select': 'selecting candidates',
+    'audit': 'auditing the potential',
+    'judge': 'judging the potential',
+    'validate': 'comparing properties with DFT',
 }
 STATES = {'created': 'submitted', 'waiting': 'running'}
-TASKS = {'active_set': 'building the active set', 'evaluate': 'grading', 'select': 'MaxVol'}
+TASKS = {
+    'active_set': 'building the active set',
+    'basis': 'listing the functions of the basis',
+    'embed': 'cutting boxes out of large cells',
+    'evaluate': 'grading',
+    'select': 'MaxVol',
+    'swarm': 'making candidates',
+}
+ACTIONS = {
+    'continue': 'go on',
+    'next_stage': 'next stage',
+    'grow_basis': 'grow the basis',
+    'validate': 'look at the properties',
+}
 
 
 def duration(seconds: float) -> str:
@@ -44,14 +75,16 @@ def standing(summary: CampaignSummary) -> str:
     if summary.is_ended:
         parts = [outcome(summary)]
     else:
-        name = f'cycle {summary.cycle}' if summary.cycle else 'initial set'
-        parts = [f'{name}: {PHASES.get(summary.phase, summary.phase)}', *_progress_parts(summary.progress)]
-    step = summary.steps[-1] if summary.steps else StepSummary('')
+        name = f'cycle {summary.cycle}: ' if summary.cycle else '' if summary.phase == 'check' else 'initial set: '
+        parts = [f'{name}{PHASES.get(summary.phase, summary.phase)}', *_progress_parts(summary.progress)]
+    step = next((step for step in reversed(summary.steps) if not step.name.endswith(GATES)), StepSummary(''))
     if step.max_grade is not None:
         parts.append(
             f'{step.halted} of {step.walkers} walkers halted, '
             f'highest grade {step.max_grade:{_grade_form(step.max_grade)}}'
         )
+    if step.audit is not None:
+        parts.append(f'audit {step.audit.force_rmse:.0f} meV/Å')
     return ' · '.join([*parts, _count(summary.labels, 'label')])
 
 
@@ -68,19 +101,21 @@ def headline(summary: CampaignSummary) -> str:
     """Return the title of the campaign: what it is, how far it may go, and how long it took."""
     most = '' if summary.max_cycles is None else f' of at most {summary.max_cycles}'
     quiet = '' if summary.quiet_target is None else f' of {summary.quiet_target}'
-    return (
-        f'Campaign {summary.pk} · {outcome(summary)} · '
-        f'cycle {summary.cycle}{most} · quiet rounds {summary.quiet_rounds}{quiet} · {duration(summary.elapsed)}'
-    )
+    parts = [f'Campaign {summary.pk}', outcome(summary), f'cycle {summary.cycle}{most}']
+    if (summary.stages or 1) > 1:
+        parts.append(f'stage {summary.stage} of {summary.stages}')
+    parts.append(f'quiet rounds {summary.quiet_rounds}{quiet}')
+    return ' · '.join([*parts, duration(summary.elapsed)])
 
 
 def steps_table(summary: CampaignSummary, last: int | None = None) -> Table:
     """Return the table of the steps, of the ``last`` ones only when given."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, show_footer=True, padding=(0, 1, 0, 0))
+    table = Table(box=box.SIMPLE_HEAD, show_edge=False, show_footer=True, padding=0)
     asked, labelled, failed, rejected = (
         sum(getattr(step, name) or 0 for step in summary.steps)
         for name in ('requested', 'labelled', 'failed', 'rejected')
     )
+    confidence = next((step.audit.confidence for step in summary.steps if step.audit is not None), 0.95)
     columns = {
         '\n\nstep': 'total',
         'frames\nasked\nfor': str(asked),
@@ -89,11 +124,13 @@ def steps_table(summary: CampaignSummary, last: int | None = None) -> Table:
         '\n\nfailed': str(failed),
         '\nre-\njected': str(rejected),
         'DFT\ncore-\nsec.': f'{summary.core_seconds:.0f}',
-        '\nwalkers\nhalted': '',
-        '\nhighest\ngrade': '',
-        'force\nRMSE\nmeV/Å': '',
-        'energy\nRMSE\nmeV/atom': '',
-        'labels\nin\nall': str(summary.labels),
+        'walk-\ners\nhalted': '',
+        'high-\nest\ngrade': '',
+        'audit\nRMSE\nmeV/Å': '',
+        f'\n{100 * confidence:g} %\ninterval': '',
+        'audit\nframes': '',
+        'fit\nRMSE\nmeV/Å': '',
+        'labels\nto\ntrain': str(summary.labels),
     }
     for header, footer in columns.items():
         justify = 'left' if footer == 'total' else 'right'
@@ -106,8 +143,9 @@ def steps_table(summary: CampaignSummary, last: int | None = None) -> Table:
 def _cells(step: StepSummary) -> list[str]:
     """Return one row of the table; a dash stands for what has no result yet, nothing for what was not asked for."""
     is_labelled, is_explored = step.requested is not None, step.walkers is not None
+    is_validated = step.name.endswith(GATES)
     return [
-        step.name,
+        '  gates' if is_validated else step.name,
         _cell(step.requested, is_labelled),
         _cell((step.reused or 0) + step.cached if is_labelled else None, is_labelled),
         _cell(step.labelled, is_labelled),
@@ -116,10 +154,43 @@ def _cells(step: StepSummary) -> list[str]:
         _cell(step.core_seconds, is_labelled, '.0f'),
         f'{_cell(step.halted, is_explored)}/{step.walkers}' if is_explored else '',
         _cell(step.max_grade, is_explored, _grade_form(step.max_grade)),
-        _cell(step.force_rmse, is_labelled, '.0f'),
-        _cell(step.energy_rmse, is_labelled, '.1f'),
-        str(step.labels),
+        *_audit_cells(step.audit),
+        # A cycle that was judged and labelled nothing but audit frames trains nothing.
+        _cell(step.force_rmse, is_labelled and not is_validated and step.audit is None, '.0f'),
+        '' if is_validated else str(step.labels),
     ]
+
+
+def _audit_cells(audit: Audit | None) -> list[str]:
+    """Return error, interval and number of frames of an audit; nothing where there was none."""
+    if audit is None:
+        return ['', '', '']
+    return [f'{audit.force_rmse:.0f}', _interval(audit), str(audit.frames)]
+
+
+def _interval(audit: Audit) -> str:
+    """Return the interval of an audit error; a dash when there are too few frames for one."""
+    return '-' if audit.lower is None or audit.upper is None else f'{audit.lower:.0f}-{audit.upper:.0f}'
+
+
+def audit_words(audit: Audit) -> str:
+    """Return an audit error in words."""
+    limits = '' if _interval(audit) == '-' else f'{100 * audit.confidence:g} % interval {_interval(audit)}, '
+    return f'{audit.force_rmse:.0f} meV/Å ({limits}{_count(audit.frames, "frame")})'
+
+
+def findings(summary: CampaignSummary) -> list[str]:
+    """Return what the judge said last, and how the properties compare, one line each."""
+    found = []
+    if summary.verdict is not None and not (summary.is_ended and summary.verdict.message in _why(summary)):
+        action = ACTIONS.get(summary.verdict.action, summary.verdict.action)
+        found.append(f'Verdict of cycle {summary.verdict.cycle}: {action}: {summary.verdict.message}')
+    if summary.failed_gates == ():
+        found.append('Properties: all are within their tolerances of DFT')
+    found += [f'Property beyond its tolerance: {sentence}' for sentence in summary.failed_gates or ()]
+    if summary.restarted_from is not None:
+        found.append(f'It goes on from campaign {summary.restarted_from}, whose labels and cycles it has.')
+    return found
 
 
 def _grade_form(grade: float | None) -> str:
@@ -142,6 +213,8 @@ def _progress_parts(progress: Progress | None) -> list[str]:
     if progress.total is not None:
         failed = f', {progress.failed} failed' if progress.failed else ''
         return [f'{progress.done}/{progress.total} {UNITS[progress.phase]} done{failed}']
+    if progress.phase == 'check':
+        return [progress.task] if progress.task else []
     if progress.task.startswith('iteration_') and progress.task != 'iteration_01':
         return [f'restart {int(progress.task.removeprefix("iteration_")) - 1}']
     return [TASKS[progress.task]] if progress.task in TASKS else []
@@ -157,6 +230,10 @@ def notices(summary: CampaignSummary, daemon: str | None = None, verbose: bool =
     for pause in summary.pauses:
         remedy = f'mend the cause, then `verdi process play {pause.pk}`'
         found.append(f'{pause.process}<{pause.pk}> is paused: {pause.reason}; {remedy}.')
+    for check in summary.checks:
+        if check.status == 'failed' or verbose:
+            status = 'failed' if check.status == 'failed' else 'warns'
+            found.append(f'check `{check.name}` {status}: {check.found}. {check.remedy}')
     faults = [fault for fault in summary.faults if fault.message not in (summary.exit_message or '')]
     if verbose:
         return found + [f'{fault.path}<{fault.pk}> failed: {fault.message}' for fault in faults]
@@ -178,21 +255,34 @@ def view(summary: CampaignSummary, daemon: str | None, verbose: bool, rows: int)
     if progress is not None and progress.total:
         parts.append(Padding(ProgressBar(total=progress.total, completed=progress.done, width=60), 0))
     parts += [Text(notice, style='yellow') for notice in notices(summary, daemon, verbose)]
-    return Group(*parts, steps_table(summary, last=max(1, rows - 8 - len(parts))))
+    told = [Text(finding) for finding in findings(summary)]
+    return Group(*parts, steps_table(summary, last=max(1, rows - 8 - len(parts) - 2 * len(told))), *told)
 
 
 def closing(summary: CampaignSummary) -> list[str]:
-    """Return the last words: how the campaign ended and what to do next; nothing while it runs."""
+    """Return the last words: how and why the campaign ended, and what to do next; nothing while it runs."""
     if not summary.is_ended:
         return []
+    save = f'`aiida-pace save-potential FOLDER --campaign {summary.pk}`'
     if summary.is_ok:
-        return [
-            f'Campaign {summary.pk} {outcome(summary)}.',
-            f'Its potential, as files: `aiida-pace save-potential FOLDER --campaign {summary.pk}`',
-        ]
+        words = f'Campaign {summary.pk} {outcome(summary)}'
+        return [f'{words}: {why}' if (why := _why(summary)) else f'{words}.', f'Its potential, as files: {save}']
     ended = f'ended with exit status {summary.exit_status}' if summary.state == 'finished' else f'was {summary.state}'
-    why = (summary.exit_message or 'no message was left').strip()
-    return [
-        f'Campaign {summary.pk} {ended}: {why}',
+    found = [
+        f'Campaign {summary.pk} {ended}: {_why(summary) or "no message was left"}',
         f'Look further: `verdi process status {summary.pk}`, `verdi process report {summary.pk}`',
     ]
+    if summary.labels:
+        found.append(
+            f'Go on from here, no DFT is run twice: `builder.restart_from = {summary.pk}` in the submit script'
+        )
+    if any(step.force_rmse is not None for step in summary.steps):
+        found.append(f'Its potential, as files: {save}')
+    return found
+
+
+def _why(summary: CampaignSummary) -> str:
+    """Return why the campaign ended; of a converged one that is the last verdict."""
+    if summary.is_ok:
+        return summary.verdict.message if summary.verdict else ''
+    return (summary.exit_message or '').strip()

@@ -181,7 +181,7 @@ def _find_datasets(identifier: str) -> list[AtomsDatasetData]:
 
     from aiida_pace.data.dataset import AtomsDatasetData
     from aiida_pace.report.campaign import PROCESS_TYPE
-    from aiida_pace.report.steps import phases
+    from aiida_pace.report.phases import phases
 
     try:
         node = orm.load_node(identifier)
@@ -198,7 +198,7 @@ def _find_datasets(identifier: str) -> list[AtomsDatasetData]:
     assert node.pk is not None
     if 'datasets' in node.outputs:
         return list(node.outputs.datasets.values())
-    given = [node.inputs.dataset] if 'dataset' in node.inputs else []
+    given = list(node.inputs.datasets.values()) if 'datasets' in node.inputs else []
     steps = [orm.load_node(child.pk) for child in phases(node.pk) if child.phase == 'label']
     datasets = given + [step.outputs.dataset for step in steps if 'dataset' in step.outputs]
     if not datasets:

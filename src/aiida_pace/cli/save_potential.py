@@ -14,6 +14,7 @@ if t.TYPE_CHECKING:
 
     from aiida_pace.data.active_set import AceActiveSetData
     from aiida_pace.data.potential import AcePotentialData
+    from aiida_pace.report.campaign import CampaignSummary
 
 __all__ = ('cmd_save_potential',)
 
@@ -52,13 +53,14 @@ def cmd_save_potential(folder: Path, campaign: str | None, verbose: bool) -> Non
 
 
 def _last_potential(node: orm.WorkChainNode) -> tuple[AcePotentialData, AceActiveSetData | None]:
-    """Return the last potential of a campaign and its active set.
+    """Return the potential that a campaign handed over, or the last that it or those it goes on from have trained.
 
     :raises click.ClickException: when there is none.
     """
     from aiida import orm
 
-    from aiida_pace.report.steps import phases
+    from aiida_pace.report import graph
+    from aiida_pace.report.phases import phases
 
     assert node.pk is not None
     trained = [orm.load_node(child.pk) for child in phases(node.pk) if child.phase == 'train' and child.status == 0]
@@ -66,6 +68,8 @@ def _last_potential(node: orm.WorkChainNode) -> tuple[AcePotentialData, AceActiv
         if 'potential' in process.outputs:
             active_set = process.outputs.active_set if 'active_set' in process.outputs else None
             return process.outputs.potential, active_set
+    if (earlier := graph.restarted_from(node.pk)) is not None:
+        return _last_potential(t.cast('orm.WorkChainNode', orm.load_node(earlier)))
     remedy = 'see why' if node.is_terminated else 'wait for its first training'
     raise click.ClickException(f'campaign {node.pk} has no potential: {remedy} with `aiida-pace status {node.pk}`.')
 
@@ -110,6 +114,33 @@ def _graded_lines(potential: AcePotentialData, active_set: AceActiveSetData) -> 
     return ['pair_style pace/extrapolation', f'pair_coeff * * {files} {" ".join(potential.elements)}']
 
 
+def _quality(node: orm.WorkChainNode, potential: AcePotentialData, campaign: CampaignSummary) -> list[str]:
+    """Return what is known of the errors of this very potential: on what it was trained on, on other frames, of DFT."""
+    from aiida import orm
+    from aiida.common.links import LinkType
+
+    from aiida_pace.cli.display import audit_words
+
+    lines = []
+    for link in potential.base.links.get_incoming(orm.WorkChainNode, link_type=LinkType.RETURN).all():
+        training = t.cast(orm.WorkChainNode, link.node)
+        call = training.base.links.get_incoming(link_type=LinkType.CALL_WORK).first()
+        if call is None or not call.link_label.endswith('_train'):
+            continue
+        fit, step = training.outputs.output_parameters, call.link_label.removesuffix('_train')
+        frames = sum(dataset.count for dataset in training.inputs.fit.datasets.values())
+        rmse = f'forces {1000 * fit["rmse_f_comp"]:.0f} meV/Å, energies {1000 * fit["rmse_epa"]:.1f} meV/atom'
+        lines.append(f'- Trained in `{step}`, on {frames} labelled frames; RMSE on them: {rmse}')
+    audits = campaign.verdict.audits.values() if campaign.verdict else ()
+    audit = next((audit for audit in reversed(list(audits)) if audit.potential == potential.uuid), None)
+    if audit is not None:
+        lines.append(f'- RMSE of the forces on frames it was never trained on: {audit_words(audit)}')
+    if 'gates' in node.outputs:
+        failed = node.outputs.gates['failed']
+        lines.append(f'- Properties against DFT: {"; ".join(failed) or "all are within their tolerances"}')
+    return lines
+
+
 def _readme(node: orm.WorkChainNode, potential: AcePotentialData, active_set: AceActiveSetData | None) -> str:
     """Return what the next reader of the folder should know."""
     from aiida_pace.cli.display import outcome
@@ -118,7 +149,6 @@ def _readme(node: orm.WorkChainNode, potential: AcePotentialData, active_set: Ac
     functions = ', '.join(f'{element} {count}' for element, count in potential.functions_per_element.items())
     references = ', '.join(f'{element} {energy:.6f} eV' for element, energy in potential.reference_energies.items())
     campaign = summarise_campaign(node)
-    fit = next((step for step in reversed(campaign.steps) if step.force_rmse is not None), None)
     lines = [
         f'# ACE potential for {", ".join(potential.elements)}',
         '',
@@ -127,10 +157,8 @@ def _readme(node: orm.WorkChainNode, potential: AcePotentialData, active_set: Ac
         f'- Cutoff: {potential.cutoff:g} Å; basis functions: {functions}',
         f'- Energies are relative to isolated atoms: {references}' if references else '- Energies are total energies',
     ]
-    if fit is not None:
-        rmse = f'forces {fit.force_rmse:.0f} meV/Å, energies {fit.energy_rmse:.1f} meV/atom'
-        lines.append(f'- Trained in `{fit.name}`, on {fit.labels} labelled frames; RMSE on them: {rmse}')
     lines += [
+        *_quality(node, potential, campaign),
         '',
         'LAMMPS, built with ML-PACE; after the file names, one element per atom type, in the order of the types:',
         '',

@@ -31,9 +31,11 @@ __all__ = ('cmd_status',)
 @profile_option
 @with_profile
 def cmd_status(campaign: str | None, follow: bool, interval: float, verbose: bool) -> None:
-    """Show where a campaign stands: cycle, phase, labels, halts, errors, cost.
+    """Show where a campaign stands: cycle, stage, phase, labels, halts, errors, cost, and the last verdict.
 
-    PK, or UUID, of the campaign; without it, the newest one. The exit code is 1 when the campaign ended otherwise than
+    PK, or UUID, of the campaign; without it, the newest one. In the row of a cycle, `audit` is the error of the
+    potential that its walkers followed, on frames that it was never trained on; `fit` is that of the potential trained
+    at its end, on what it was trained on. The exit code is 1 when the campaign ended otherwise than
     converged, 130 when Ctrl-C ended the look at it.
     """
     import sys
@@ -70,7 +72,7 @@ def _show(console: Console, summary: CampaignSummary, daemon: str | None, verbos
     from aiida_pace.cli import display
 
     def line(text: str, style: str | None = None) -> None:
-        console.print(text, style=style, markup=False, soft_wrap=True)
+        console.print(text, style=style, markup=False)
 
     line(display.headline(summary), style='bold')
     if not summary.is_ended:
@@ -79,6 +81,8 @@ def _show(console: Console, summary: CampaignSummary, daemon: str | None, verbos
         console.print(display.steps_table(summary))
     if summary.cached:
         line(f'{summary.cached} DFT runs came from the cache: their core-seconds were not spent again.')
+    for finding in display.findings(summary):
+        line(finding)
     for notice in display.notices(summary, daemon, verbose):
         line(notice, style='yellow')
     for text in display.closing(summary):

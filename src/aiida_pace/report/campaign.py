@@ -9,7 +9,9 @@ from aiida.common import timezone
 
 from aiida_pace.report import graph
 from aiida_pace.report.graph import ENDED
-from aiida_pace.report.steps import Phase, Progress, StepSummary, given_labels, phases, progress, summarise_steps
+from aiida_pace.report.phases import Phase, Progress, phases, progress
+from aiida_pace.report.steps import StepSummary, given_labels, summarise_steps
+from aiida_pace.report.verdicts import Check, Verdict, checks, failed_gates, last_verdict
 from aiida_pace.workflows.campaign_state import CAMPAIGN_EXTRA
 
 __all__ = ('PROCESS_TYPE', 'CampaignSummary', 'Fault', 'Pause', 'summarise_campaign')
@@ -43,9 +45,15 @@ class CampaignSummary:
     :param state: process state in AiiDA's words.
     :param exit_message: why it ended, whatever AiiDA keeps of it.
     :param phase: what the campaign does, in its own words; the last one when it has ended.
+    :param stage: number of the stage of temperature and pressure, from 1; None before the campaign has started.
     :param quiet_rounds: cycles in a row, up to now, in which every walker came to its end.
     :param quiet_target: as many of them are asked for.
-    :param labels: labelled frames, those given at the start included.
+    :param labels: labelled frames to train on, those given at the start included.
+    :param restarted_from: the campaign that this one goes on from.
+    :param verdict: of the last cycle that was judged.
+    :param failed_gates: a sentence on each property of the last validation that is beyond its tolerance; None when
+        there is none.
+    :param checks: what the check before the first DFT run found wrong.
     :param elapsed: seconds from its submission to its last change, or to now while it runs.
     """
 
@@ -56,12 +64,18 @@ class CampaignSummary:
     phase: str
     cycle: int
     max_cycles: int | None
+    stage: int | None
+    stages: int | None
     quiet_rounds: int
     quiet_target: int | None
     labels: int
     elapsed: float
+    restarted_from: int | None
     steps: tuple[StepSummary, ...]
     progress: Progress | None
+    verdict: Verdict | None
+    failed_gates: tuple[str, ...] | None
+    checks: tuple[Check, ...]
     faults: tuple[Fault, ...]
     pauses: tuple[Pause, ...]
 
@@ -99,7 +113,8 @@ class CampaignSummary:
 def summarise_campaign(node: orm.WorkChainNode) -> CampaignSummary:
     """Return the numbers of the campaign ``node``, at whatever point it is.
 
-    The graph is asked some fifteen questions and no node is loaded: fit to be called every few seconds.
+    The graph is asked some thirty questions, however many cycles there are, and no node is loaded: fit to be called
+    every few seconds.
 
     :param node: stored node of an ``ActiveLearningWorkChain``.
     :raises ValueError: when ``node`` is not stored.
@@ -110,7 +125,8 @@ def summarise_campaign(node: orm.WorkChainNode) -> CampaignSummary:
     stand = node.base.extras.get(CAMPAIGN_EXTRA, {})
     children = phases(pk)
     running = next((child for child in reversed(children) if child.is_open), None) if state not in ENDED else None
-    steps = summarise_steps(pk, children)
+    verdict = last_verdict(children)
+    steps = summarise_steps(pk, children, verdict.audits if verdict else {})
     return CampaignSummary(
         pk=pk,
         state=state,
@@ -119,38 +135,51 @@ def summarise_campaign(node: orm.WorkChainNode) -> CampaignSummary:
         phase=stand.get('phase', 'waiting for the daemon'),
         cycle=stand.get('cycle', 0),
         max_cycles=stand.get('max_cycles'),
+        stage=stand.get('stage'),
+        stages=stand.get('stages'),
         quiet_rounds=stand.get('quiet_rounds', 0),
         quiet_target=stand.get('quiet_target'),
         labels=steps[-1].labels if steps else given_labels(pk),
         elapsed=((node.mtime if state in ENDED else timezone.now()) - node.ctime).total_seconds(),
+        restarted_from=graph.restarted_from(pk),
         steps=steps,
         progress=progress(running) if running else None,
+        verdict=verdict,
+        failed_gates=failed_gates(pk, children),
+        checks=checks(children),
         faults=_faults(pk, children),
         pauses=_pauses(pk, node) if state not in ENDED else (),
     )
 
 
 def _faults(pk: int, children: list[Phase]) -> tuple[Fault, ...]:
-    """Return what went wrong below the campaign: its phases, their calculations, the jobs of the lanes.
-
-    A fit that failed in a training that went well was restarted there, and is left out; of a DFT run that got a second
-    try, the first one is.
-    """
-    mended = {f'{child.step}_train' for child in children if child.phase == 'train' and child.status == 0}
-    retried = {
-        (step, frame)
-        for step, lane, key in graph.called(pk, 2, None, ('id',))
-        if lane.startswith('robust_lane')
-        for frame, _ in graph.called(key, 1, None, ('id',))
-    }
+    """Return what went wrong below the campaign: its phases, their calculations, the jobs of the lanes."""
+    passed = {f'{child.step}_{child.phase}' for child in children if child.status == 0}
+    # A validation has its lanes one call deeper.
+    second = [graph.called(pk, 3, None, (), {2: 'robust_lane%'}), graph.called(pk, 4, None, (), {3: 'robust_lane%'})]
+    retried = {(*path[:-2], path[-1]) for rows in second for path in rows}
     project = ('id', 'attributes.exit_message', 'attributes.exception', graph.STATE)
-    faults = []
-    for depth in (1, 2, 3):
-        for *path, key, message, exception, state in graph.called(pk, depth, graph.FAILED, project):
-            is_first_try = depth == 3 and path[1].startswith('lane') and (path[0], path[2]) in retried
-            if not is_first_try and (depth == 1 or path[0] not in mended):
-                faults.append(Fault('/'.join(path), key, (message or exception or state).strip()))
-    return tuple(faults)
+    return tuple(
+        Fault('/'.join(path), key, (message or exception or state).strip())
+        for depth in (1, 2, 3, 4)
+        for *path, key, message, exception, state in graph.called(pk, depth, graph.FAILED, project)
+        if _is_fault(path, passed, retried)
+    )
+
+
+def _is_fault(path: list[str], passed: set[str], retried: set[tuple[str, ...]]) -> bool:
+    """Return whether what failed at the end of ``path`` did harm that is not told otherwise.
+
+    :param passed: phases that went well: their fits were restarted, and MaxVol gave way to another choice.
+    :param retried: DFT runs that got a second try, without their lanes: the first one does not count.
+    """
+    if len(path) == 1:
+        return True
+    if path[0] == 'check' or (path[0] in passed and (path[0].endswith('_train') or path[1:] == ['select'])):
+        return False
+    if len(path) > 2 and path[-2].startswith('lane') and (*path[:-2], path[-1]) in retried:
+        return False
+    return len(path) < 4 or 'lane' in path[2]
 
 
 def _pauses(pk: int, node: orm.WorkChainNode) -> tuple[Pause, ...]:
@@ -158,6 +187,6 @@ def _pauses(pk: int, node: orm.WorkChainNode) -> tuple[Pause, ...]:
     filters = {'and': [{'attributes.paused': True}, graph.OPEN]}
     project = ('id', 'attributes.process_label', 'attributes.process_status')
     found = [(pk, node.process_label, node.process_status)] if node.paused else []
-    for depth in (1, 2, 3, 4):
+    for depth in (1, 2, 3, 4, 5):
         found += [tuple(row[depth:]) for row in graph.called(pk, depth, filters, project)]
     return tuple(Pause(key, process or 'process', reason or 'paused') for key, process, reason in found)

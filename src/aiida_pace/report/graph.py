@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import typing as t
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from aiida import orm
 from aiida.common.links import LinkType
@@ -19,6 +19,7 @@ __all__ = (
     'called',
     'inputs_of_called',
     'outputs_of_called',
+    'restarted_from',
 )
 
 CALLS = [LinkType.CALL_CALC.value, LinkType.CALL_WORK.value]
@@ -34,8 +35,13 @@ OPEN: dict[str, t.Any] = {STATE: {'!in': list(ENDED)}}
 Rows = list[list[t.Any]]
 
 
-def _calls(pk: int, depth: int, filters: dict[str, t.Any] | None = None) -> orm.QueryBuilder:
-    """Return a query for the processes ``depth`` calls below the process ``pk``, tagged ``process_1``, ..."""
+def _calls(
+    pk: int, depth: int, filters: dict[str, t.Any] | None = None, labels: Mapping[int, str] | None = None
+) -> orm.QueryBuilder:
+    """Return a query for the processes ``depth`` calls below the process ``pk``, tagged ``process_1``, ...
+
+    :param labels: patterns, in SQL's ``LIKE``, of the labels of the calls, by their depth.
+    """
     query = orm.QueryBuilder().append(orm.ProcessNode, filters={'id': pk}, tag='process_0')
     for level in range(1, depth + 1):
         query.append(
@@ -43,27 +49,39 @@ def _calls(pk: int, depth: int, filters: dict[str, t.Any] | None = None) -> orm.
             with_incoming=f'process_{level - 1}',
             tag=f'process_{level}',
             edge_tag=f'call_{level}',
-            edge_filters={'type': {'in': CALLS}},
+            edge_filters={'type': {'in': CALLS}, 'label': {'like': (labels or {}).get(level, '%')}},
             filters=filters if level == depth else None,
         )
     return query
 
 
-def called(pk: int, depth: int, filters: dict[str, t.Any] | None, project: Sequence[str]) -> Rows:
-    """Return one row per process ``depth`` calls below ``pk``: the labels of those calls, then what is projected."""
-    query = _calls(pk, depth, filters)
+def called(
+    pk: int,
+    depth: int,
+    filters: dict[str, t.Any] | None,
+    project: Sequence[str],
+    labels: Mapping[int, str] | None = None,
+) -> Rows:
+    """Return one row per process ``depth`` calls below ``pk``: the labels of those calls, then what is projected.
+
+    :param labels: patterns, in SQL's ``LIKE``, of the labels of the calls, by their depth.
+    """
+    query = _calls(pk, depth, filters, labels)
     columns = [(f'call_{level}', 'label') for level in range(1, depth + 1)]
     query.order_by({f'process_{depth}': 'id'})
     return _rows(query, columns + [(f'process_{depth}', name) for name in project])
 
 
-def outputs_of_called(pk: int, depth: int, label: str, project: str) -> Rows:
-    """Return, per process ``depth`` calls below ``pk`` with an output ``label``: its key and what is projected."""
+def outputs_of_called(pk: int, depth: int, labels: Sequence[str], project: str) -> Rows:
+    """Return, per output of a process ``depth`` calls below ``pk``: key of the process, label, and what is projected.
+
+    :param labels: of the outputs.
+    """
     query = _calls(pk, depth)
     links = [LinkType.CREATE.value, LinkType.RETURN.value]
-    edge_filters = {'label': label, 'type': {'in': links}}
-    query.append(orm.Data, with_incoming=f'process_{depth}', edge_filters=edge_filters, tag='data')
-    return _rows(query, [(f'process_{depth}', 'id'), ('data', project)])
+    edge_filters = {'label': {'in': list(labels)}, 'type': {'in': links}}
+    query.append(orm.Data, with_incoming=f'process_{depth}', edge_tag='output', edge_filters=edge_filters, tag='data')
+    return _rows(query, [(f'process_{depth}', 'id'), ('output', 'label'), ('data', project)])
 
 
 def inputs_of_called(pk: int, depth: int, label: str, project: str) -> Rows:
@@ -82,6 +100,14 @@ def cached_runs(pk: int) -> Rows:
     """Return step and run, by key, of every calculation four calls below ``pk`` that came from the cache."""
     query = _calls(pk, 4, {'extras': {'has_key': NodeCaching.CACHED_FROM_KEY}})
     return _rows(query, [('process_1', 'id'), ('process_3', 'id')])
+
+
+def restarted_from(pk: int) -> int | None:
+    """Return the campaign that the campaign ``pk`` goes on from."""
+    for *_, uuid in inputs_of_called(pk, 0, 'restart_from', 'attributes.value'):
+        query = orm.QueryBuilder().append(orm.ProcessNode, filters={'uuid': uuid}, project='id')
+        return t.cast('int | None', query.first(flat=True))
+    return None
 
 
 def _rows(query: orm.QueryBuilder, columns: Sequence[tuple[str, str]]) -> Rows:
