@@ -21,8 +21,8 @@ walkers = {
 overrides = {
     'stop': {'max_cycles': 10, 'target': 0.35},
     # One after another: what is quiet at one temperature need not be at the next.
-    'stages': [{'temperature': 1000}, {'temperature': 3000}],
-    'initial': {'count': 40},
+    'stages': [{'temperature': 1000}, {'temperature': 4000, 'steps': 2000}],
+    'initial': {'count': 24},
     'label': {
         'pseudo_family': 'pz-vbc',
         'pw': {'parameters': {'SYSTEM': {'ecutwfc': 16.0, 'ecutrho': 64.0, 'degauss': 0.02}}},
