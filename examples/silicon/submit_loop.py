@@ -30,7 +30,7 @@ walkers = {
 }
 
 overrides = {
-    'max_cycles': 8,
+    'stop': {'max_cycles': 8},
     'label': {
         'pseudo_family': 'pz-vbc',
         'pw': {'parameters': {'SYSTEM': {'ecutwfc': 16.0, 'ecutrho': 64.0, 'degauss': 0.01}}},

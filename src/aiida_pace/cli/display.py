@@ -274,7 +274,7 @@ def closing(summary: CampaignSummary) -> list[str]:
     ]
     if summary.labels:
         found.append(
-            f'Go on from here, no DFT is run twice: `builder.restart_from = {summary.pk}` in the submit script'
+            f'Go on from here, what is labelled stays: `builder.restart_from = {summary.pk}` in the submit script'
         )
     if any(step.force_rmse is not None for step in summary.steps):
         found.append(f'Its potential, as files: {save}')

@@ -64,4 +64,4 @@ def with_profile(command: Callable[P, R]) -> Callable[P, R]:
 @profile_option
 @click.version_option(__version__, '--version', prog_name='aiida-pace')
 def cmd_root() -> None:
-    """Follow campaigns that make ACE interatomic potentials, and take their potentials home."""
+    """Check, follow and harvest campaigns that make ACE interatomic potentials."""
