@@ -16,12 +16,16 @@ from pydantic import (
 )
 
 __all__ = (
+    'AuditConfig',
     'Config',
     'EmbeddingConfig',
+    'GrowthConfig',
     'GuardConfig',
     'InitialSetConfig',
     'MdConfig',
     'PropertyTolerances',
+    'StageConfig',
+    'StopConfig',
     'SwarmConfig',
     'TrainingConfig',
     'ValidationConfig',
