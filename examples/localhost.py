@@ -2,7 +2,7 @@
 
     verdi run examples/localhost.py FOLDER_OF_THE_ENGINES FOLDER_OF_THE_PSEUDOPOTENTIALS
 
-A second run changes nothing.
+A second run changes nothing, but for codes that are to run another executable: the old ones get another label.
 """
 
 import shutil
@@ -37,17 +37,22 @@ computer = orm.load_computer('localhost')
 computer.set_default_mpiprocs_per_machine(1)
 
 for label, (executable, plugin) in CODES.items():
+    path = engines / executable
+    filepath = str(path if path.exists() else shutil.which(executable) or executable)
     try:
-        orm.load_code(f'{label}@localhost')
+        code = orm.load_code(f'{label}@localhost')
+        if str(code.filepath_executable) == filepath:
+            continue
+        code.label = f'{label}-{code.pk}'
     except NotExistent:
-        path = engines / executable
-        orm.InstalledCode(
-            label=label,
-            computer=computer,
-            filepath_executable=str(path if path.exists() else shutil.which(executable) or executable),
-            default_calc_job_plugin=plugin,
-            prepend_text=PREPEND_TEXT,
-        ).store()
+        pass
+    orm.InstalledCode(
+        label=label,
+        computer=computer,
+        filepath_executable=filepath,
+        default_calc_job_plugin=plugin,
+        prepend_text=PREPEND_TEXT,
+    ).store()
 
 family = GroupFactory('pseudo.family')
 try:
