@@ -4,21 +4,18 @@ from __future__ import annotations
 
 import datetime
 
-from rich import box
 from rich.console import Group, RenderableType
 from rich.padding import Padding
 from rich.progress_bar import ProgressBar
-from rich.table import Table
 from rich.text import Text
 
+from aiida_pace.cli.tables import count, grade_form, steps_table
 from aiida_pace.report.campaign import CampaignSummary, Fault
 from aiida_pace.report.phases import Progress
 from aiida_pace.report.steps import GATES, StepSummary
-from aiida_pace.report.verdicts import Audit
 
 __all__ = (
     'WIDTH',
-    'audit_words',
     'closing',
     'duration',
     'findings',
@@ -26,7 +23,6 @@ __all__ = (
     'notices',
     'outcome',
     'standing',
-    'steps_table',
     'view',
 )
 
@@ -81,11 +77,11 @@ def standing(summary: CampaignSummary) -> str:
     if step.max_grade is not None:
         parts.append(
             f'{step.halted} of {step.walkers} walkers halted, '
-            f'highest grade {step.max_grade:{_grade_form(step.max_grade)}}'
+            f'highest grade {step.max_grade:{grade_form(step.max_grade)}}'
         )
     if step.audit is not None:
         parts.append(f'audit {step.audit.force_rmse:.0f} meV/Å')
-    return ' · '.join([*parts, _count(summary.labels, 'label')])
+    return ' · '.join([*parts, count(summary.labels, 'label')])
 
 
 def outcome(summary: CampaignSummary) -> str:
@@ -93,7 +89,7 @@ def outcome(summary: CampaignSummary) -> str:
     if not summary.is_ended:
         return STATES.get(summary.state, summary.state)
     if summary.is_ok:
-        return f'converged after {_count(summary.cycle, "cycle")}'
+        return f'converged after {count(summary.cycle, "cycle")}'
     return f'exit status {summary.exit_status}' if summary.state == 'finished' else summary.state
 
 
@@ -101,82 +97,13 @@ def headline(summary: CampaignSummary) -> str:
     """Return the title of the campaign: what it is, how far it may go, and how long it took."""
     most = '' if summary.max_cycles is None else f' of at most {summary.max_cycles}'
     quiet = '' if summary.quiet_target is None else f' of {summary.quiet_target}'
-    parts = [f'Campaign {summary.pk}', outcome(summary), f'cycle {summary.cycle}{most}']
+    parts = [f'Campaign {summary.pk}', outcome(summary)]
+    if not summary.is_ok:
+        parts.append(f'cycle {summary.cycle}{most}')
     if (summary.stages or 1) > 1:
         parts.append(f'stage {summary.stage} of {summary.stages}')
     parts.append(f'quiet rounds {summary.quiet_rounds}{quiet}')
     return ' · '.join([*parts, duration(summary.elapsed)])
-
-
-def steps_table(summary: CampaignSummary, last: int | None = None) -> Table:
-    """Return the table of the steps, of the ``last`` ones only when given."""
-    table = Table(box=box.SIMPLE_HEAD, show_edge=False, show_footer=True, padding=0)
-    asked, labelled, failed, rejected = (
-        sum(getattr(step, name) or 0 for step in summary.steps)
-        for name in ('requested', 'labelled', 'failed', 'rejected')
-    )
-    confidence = next((step.audit.confidence for step in summary.steps if step.audit is not None), 0.95)
-    columns = {
-        '\n\nstep': 'total',
-        'frames\nasked\nfor': str(asked),
-        'reused\nor\ncached': str(summary.reused + summary.cached),
-        '\nnew\nlabels': str(labelled),
-        '\n\nfailed': str(failed),
-        '\nre-\njected': str(rejected),
-        'DFT\ncore-\nsec.': f'{summary.core_seconds:.0f}',
-        'walk-\ners\nhalted': '',
-        'high-\nest\ngrade': '',
-        'audit\nRMSE\nmeV/Å': '',
-        f'\n{100 * confidence:g} %\ninterval': '',
-        'audit\nframes': '',
-        'fit\nRMSE\nmeV/Å': '',
-        'labels\nto\ntrain': str(summary.labels),
-    }
-    for header, footer in columns.items():
-        justify = 'left' if footer == 'total' else 'right'
-        table.add_column(header, Text(footer), justify=justify, no_wrap=True)  # type: ignore[arg-type]
-    for step in summary.steps[-last:] if last else summary.steps:
-        table.add_row(*_cells(step))
-    return table
-
-
-def _cells(step: StepSummary) -> list[str]:
-    """Return one row of the table; a dash stands for what has no result yet, nothing for what was not asked for."""
-    is_labelled, is_explored = step.requested is not None, step.walkers is not None
-    is_validated = step.name.endswith(GATES)
-    return [
-        '  gates' if is_validated else step.name,
-        _cell(step.requested, is_labelled),
-        _cell((step.reused or 0) + step.cached if is_labelled else None, is_labelled),
-        _cell(step.labelled, is_labelled),
-        _cell(step.failed, is_labelled),
-        _cell(step.rejected, is_labelled),
-        _cell(step.core_seconds, is_labelled, '.0f'),
-        f'{_cell(step.halted, is_explored)}/{step.walkers}' if is_explored else '',
-        _cell(step.max_grade, is_explored, _grade_form(step.max_grade)),
-        *_audit_cells(step.audit),
-        # A cycle that was judged and labelled nothing but audit frames trains nothing.
-        _cell(step.force_rmse, is_labelled and not is_validated and step.audit is None, '.0f'),
-        '' if is_validated else str(step.labels),
-    ]
-
-
-def _audit_cells(audit: Audit | None) -> list[str]:
-    """Return error, interval and number of frames of an audit; nothing where there was none."""
-    if audit is None:
-        return ['', '', '']
-    return [f'{audit.force_rmse:.0f}', _interval(audit), str(audit.frames)]
-
-
-def _interval(audit: Audit) -> str:
-    """Return the interval of an audit error; a dash when there are too few frames for one."""
-    return '-' if audit.lower is None or audit.upper is None else f'{audit.lower:.0f}-{audit.upper:.0f}'
-
-
-def audit_words(audit: Audit) -> str:
-    """Return an audit error in words."""
-    limits = '' if _interval(audit) == '-' else f'{100 * audit.confidence:g} % interval {_interval(audit)}, '
-    return f'{audit.force_rmse:.0f} meV/Å ({limits}{_count(audit.frames, "frame")})'
 
 
 def findings(summary: CampaignSummary) -> list[str]:
@@ -191,19 +118,6 @@ def findings(summary: CampaignSummary) -> list[str]:
     if summary.restarted_from is not None:
         found.append(f'It goes on from campaign {summary.restarted_from}, whose labels and cycles it has.')
     return found
-
-
-def _grade_form(grade: float | None) -> str:
-    """Return the format of a grade: early ones run into the thousands."""
-    return '.1f' if grade is None or grade < 100 else '.0f' if grade < 1e6 else '.0e'
-
-
-def _cell(value: float | None, is_asked: bool, form: str = 'd') -> str:
-    return format(value, form) if value is not None else '-' if is_asked else ''
-
-
-def _count(number: int, noun: str) -> str:
-    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
 
 
 def _progress_parts(progress: Progress | None) -> list[str]:

@@ -119,7 +119,7 @@ def _quality(node: orm.WorkChainNode, potential: AcePotentialData, campaign: Cam
     from aiida import orm
     from aiida.common.links import LinkType
 
-    from aiida_pace.cli.display import audit_words
+    from aiida_pace.cli.tables import audit_words
 
     lines = []
     for link in potential.base.links.get_incoming(orm.WorkChainNode, link_type=LinkType.RETURN).all():

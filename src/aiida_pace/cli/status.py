@@ -70,6 +70,7 @@ def cmd_status(campaign: str | None, follow: bool, interval: float, verbose: boo
 def _show(console: Console, summary: CampaignSummary, daemon: str | None, verbose: bool) -> None:
     """Write the summary of a campaign."""
     from aiida_pace.cli import display
+    from aiida_pace.cli.tables import steps_table
 
     def line(text: str, style: str | None = None) -> None:
         console.print(text, style=style, markup=False)
@@ -78,7 +79,7 @@ def _show(console: Console, summary: CampaignSummary, daemon: str | None, verbos
     if not summary.is_ended:
         line(display.standing(summary))
     if summary.steps:
-        console.print(display.steps_table(summary))
+        console.print(steps_table(summary))
     if summary.cached:
         line(f'{summary.cached} DFT runs came from the cache: their core-seconds were not spent again.')
     for finding in display.findings(summary):
