@@ -157,12 +157,14 @@ class TestExport:
         assert sorted(frames.energy.tolist()) == sorted([*given.energy, *initial.energy, 1.0])  # type: ignore
 
     def test_a_campaign_that_still_runs(self, tmp_path: Path) -> None:
-        """What it was given and has labelled so far."""
+        """What it was given and has labelled so far, but for the audit, which nobody may train on."""
         campaign = Campaign(given=2)
         initial, first = (random_frames((3, 1), labelled=True, seed=seed) for seed in (1, 2))
         for step, frames in {'initial': initial, 'cycle_01': first}.items():
-            node, _ = campaign.label(step, 2)
-            campaign.returns(node, 'dataset', AtomsDatasetData(frames))
+            campaign.label(step, 2)
+            node = campaign.call(campaign.node, f'{step}_split', orm.CalcFunctionNode, status=0)
+            campaign.returns(node, 'training', AtomsDatasetData(frames))
+            campaign.returns(node, 'audit', dataset(1, first=6.0))
         campaign.label('cycle_02', 3)
         result = run('export', campaign.node.pk, tmp_path / 'all.xyz')
         assert result.exit_code == 0

@@ -144,7 +144,7 @@ def _where(refusals: list[Refusal], most: int | None) -> str:
 @profile_option
 @with_profile
 def cmd_export(node: str, file: Path, overwrite: bool) -> None:
-    """Write a data set, or all labelled frames of a campaign, to FILE.
+    """Write a data set, or all frames that a campaign trains on, to FILE.
 
     PK, or UUID, is that of a data set or of a campaign, which may still run. The suffix of FILE chooses the format:
     extended XYZ (.xyz, .extxyz) and ASE databases (.db) hold everything, to the last bit; the data frame of pacemaker
@@ -181,7 +181,7 @@ def _find_datasets(identifier: str) -> list[AtomsDatasetData]:
 
     from aiida_pace.data.dataset import AtomsDatasetData
     from aiida_pace.report.campaign import PROCESS_TYPE
-    from aiida_pace.report.phases import phases
+    from aiida_pace.workflows.lane import children
 
     try:
         node = orm.load_node(identifier)
@@ -199,8 +199,8 @@ def _find_datasets(identifier: str) -> list[AtomsDatasetData]:
     if 'datasets' in node.outputs:
         return list(node.outputs.datasets.values())
     given = list(node.inputs.datasets.values()) if 'datasets' in node.inputs else []
-    steps = [orm.load_node(child.pk) for child in phases(node.pk) if child.phase == 'label']
-    datasets = given + [step.outputs.dataset for step in steps if 'dataset' in step.outputs]
+    splits = sorted((label, step) for label, step in children(node).items() if label.endswith('_split'))
+    datasets = given + [step.outputs.training for _, step in splits if 'training' in step.outputs]
     if not datasets:
         raise click.ClickException(f'campaign {node.pk} has no labelled frames yet: `aiida-pace status` shows it.')
     return datasets

@@ -150,7 +150,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         """Label the candidates, and with them the audit frames, with DFT."""
         parts = {'candidates': self.ctx.candidates, 'audit': self.ctx.drawn}
         frames = {name: node for name, node in parts.items() if node is not None}
-        dataset = self._concatenated(frames, 'to_label')
+        dataset = self._concatenated(frames, 'frames')
         self._enter('label', frames=dataset.count)
         inputs = {**self.exposed_inputs(LabelWorkChain, 'label'), 'dataset': dataset}
         return ToContext(labels=self.submit_once(LabelWorkChain, f'{self.cycle_label}_label', inputs))
@@ -299,7 +299,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
     def audit(self) -> ToContext:
         """Evaluate the potential that made the MD on the audit frames."""
         audits = self._speaking_audits()
-        dataset = self._concatenated(audits, 'to_audit')
+        dataset = self._concatenated(audits, 'audit_frames')
         self._enter('audit', frames=dataset.count)
         inputs = {**self.inputs.select.evaluate, **self._potential(), 'dataset': dataset}
         return ToContext(audit_process=self.submit_once(PaceEvaluateCalculation, f'{self.cycle_label}_audit', inputs))
@@ -355,7 +355,9 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
             if name != 'duplicate_tolerance'
         }
         inputs['evaluate'] = self.inputs.select.evaluate
-        return ToContext(validation=self.submit_once(ValidateWorkChain, f'{self.cycle_label}_validate', inputs))
+        # In the last cycle one potential may have been validated, and another one is handed over.
+        label = f'{self.cycle_label}_validate' + ('' if self._verdict('action') == Action.VALIDATE else '_again')
+        return ToContext(validation=self.submit_once(ValidateWorkChain, label, inputs))
 
     def inspect_validation(self) -> None:
         """Take the properties; what could not be validated has not passed."""
