@@ -164,7 +164,7 @@ class TestExport:
             campaign.label(step, 2)
             node = campaign.call(campaign.node, f'{step}_split', orm.CalcFunctionNode, status=0)
             campaign.returns(node, 'training', AtomsDatasetData(frames))
-            campaign.returns(node, 'audit', dataset(1, first=6.0))
+            campaign.returns(node, 'audit', AtomsDatasetData(dataset(1, first=6.0).frames))
         campaign.label('cycle_02', 3)
         result = run('export', campaign.node.pk, tmp_path / 'all.xyz')
         assert result.exit_code == 0

@@ -102,6 +102,7 @@ def broken(aiida_code_installed: Callable[..., orm.InstalledCode]) -> Callable[[
 
 
 @pytest.mark.engines
+@pytest.mark.slow
 def test_strategies(inputs: dict[str, t.Any]) -> None:
     """All four choose from the same candidates, by their own rule; whatever is not kept is accounted for."""
     kept, accounts, walked = {}, {}, {}
@@ -134,6 +135,7 @@ def test_strategies(inputs: dict[str, t.Any]) -> None:
 
 
 @pytest.mark.engines
+@pytest.mark.slow
 def test_large_frames_are_embedded_first(inputs: dict[str, t.Any]) -> None:
     """What is too large for DFT goes on as boxes, around which the swarms are made; only their cores have grades."""
     others = [large('extrapolative', shift) for shift in (0.06, 0.02, 0.04)]

@@ -73,6 +73,7 @@ def checks_of(node: orm.ProcessNode) -> dict[str, dict[str, str]]:
 
 
 @pytest.mark.engines
+@pytest.mark.slow
 def test_all_is_well(inputs: Inputs, pace_code: Callable[[str, str], orm.InstalledCode]) -> None:
     """With pacemaker and TensorFlow: every engine runs, tells its version, and has a live grade."""
     inputs['train']['fit'] |= {
@@ -131,6 +132,7 @@ def broken(
 
 
 @pytest.mark.engines
+@pytest.mark.slow
 def test_no_fault_hides_another(inputs: Inputs, broken: Callable[[str, str, str], None]) -> None:
     """A missing pseudopotential, no backend, no pw.x, no LAMMPS: all are told, and the engines that are whole run."""
     inputs['elements'] = orm.List(['C', 'Si'])

@@ -51,6 +51,7 @@ def inputs(
 
 
 @pytest.mark.engines
+@pytest.mark.slow
 def test_validate(inputs: Callable[..., Inputs], potential: t.Any, si_potential_files: Path) -> None:
     """All properties under both methods; what disagrees fails its gate, not the process; a next potential is free."""
     cubic = bulk('Si', a=5.40, cubic=True)

@@ -199,8 +199,9 @@ def _find_datasets(identifier: str) -> list[AtomsDatasetData]:
     if 'datasets' in node.outputs:
         return list(node.outputs.datasets.values())
     given = list(node.inputs.datasets.values()) if 'datasets' in node.inputs else []
-    splits = sorted((label, step) for label, step in children(node).items() if label.endswith('_split'))
-    datasets = given + [step.outputs.training for _, step in splits if 'training' in step.outputs]
+    splits = [step for label, step in children(node).items() if label.endswith('_split')]
+    splits.sort(key=lambda step: step.ctime)
+    datasets = given + [step.outputs.training for step in splits if 'training' in step.outputs]
     if not datasets:
         raise click.ClickException(f'campaign {node.pk} has no labelled frames yet: `aiida-pace status` shows it.')
     return datasets

@@ -1,0 +1,96 @@
+"""A campaign that ended too early goes on from where it stood, and one that is run again spends no DFT."""
+
+from __future__ import annotations
+
+from collections.abc import Callable
+
+import pytest
+from aiida import orm
+from aiida.engine import run_get_node
+from aiida.plugins import CalculationFactory, WorkflowFactory
+
+from aiida_pace.structures.fingerprint import exact_fingerprints
+from aiida_pace.workflows.lane import children
+from tests.fixtures.loop import BuilderOf
+
+ActiveLearningWorkChain = WorkflowFactory('pace.active_learning')
+
+pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
+
+
+def dft_runs() -> int:
+    """Return the number of runs of pw.x in the profile."""
+    return orm.QueryBuilder().append(CalculationFactory('quantumespresso.pw')).count()
+
+
+@pytest.mark.engines
+@pytest.mark.slow
+def test_goes_on_and_never_labels_twice(
+    builder_of: BuilderOf, aiida_code_installed: Callable[..., orm.InstalledCode]
+) -> None:
+    """A campaign whose MD cannot run, one that goes on from it, one more cycle, and all of it again from nothing."""
+    failing = builder_of()
+    # No real LAMMPS can be made to fail at its first step.
+    failing.explore.lammps.code = aiida_code_installed(
+        label='broken', default_calc_job_plugin='pace.lammps', filepath_executable='/bin/false'
+    )
+    _, failed = run_get_node(failing)
+    assert failed.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_EXPLORATION_FAILED.status
+    spent = dft_runs()
+    assert spent >= 10
+
+    builder = builder_of({'stop': {'max_cycles': 1, 'quiet_rounds': 1}})
+    builder.restart_from = failed
+    _, second = run_get_node(builder)
+    steps = children(second)
+    assert 'cycle_01_explore' in steps
+    assert not {'initial_generate', 'initial_label', 'initial_train'} & set(steps)
+    assert steps['cycle_01_explore'].inputs.lammps.potential == failed.outputs.potential
+
+    builder = builder_of()
+    builder.restart_from = second.uuid
+    _, third = run_get_node(builder)
+    steps = children(third)
+    assert 'cycle_01_explore' not in steps
+    assert steps['cycle_02_explore'].inputs.lammps.potential == children(second)['cycle_01_train'].outputs.potential
+    assert len(third.outputs.history['history']) == 2
+    spent = dft_runs()
+
+    # From nothing, with the same seeds: the same frames, all of them labelled before.
+    results, again = run_get_node(builder_of())
+    assert dft_runs() == spent
+    accounts = [node.outputs.output_parameters for label, node in children(again).items() if label.endswith('_label')]
+    assert all(account['reused'] == account['requested'] > 0 for account in accounts)
+    assert set(results['datasets']) == set(third.outputs.datasets)
+    for name, dataset in results['datasets'].items():
+        assert exact_fingerprints(dataset.frames) == exact_fingerprints(third.outputs.datasets[name].frames)
+    assert results['history']['history'][1]['audit'] == third.outputs.history['history'][1]['audit']
+
+
+@pytest.mark.parametrize(
+    ('kind', 'message'),
+    [('nothing', 'there is no node `nothing`'), ('number', 'is no `ActiveLearningWorkChain`')],
+)
+def test_refuses_what_is_no_campaign(builder_of: BuilderOf, kind: str, message: str) -> None:
+    builder = builder_of()
+    what = orm.Int(1).store().uuid if kind == 'number' else kind
+
+    def restart() -> None:
+        builder.restart_from = what
+        run_get_node(builder)
+
+    with pytest.raises(ValueError, match=message):
+        restart()
+
+
+def test_refuses_a_campaign_that_still_runs(builder_of: BuilderOf) -> None:
+    node = orm.WorkChainNode(process_type='aiida.workflows:pace.active_learning').store()
+    node.set_process_state('waiting')
+    builder = builder_of()
+
+    def restart() -> None:
+        builder.restart_from = node
+        run_get_node(builder)
+
+    with pytest.raises(ValueError, match='has not ended: wait, or `verdi process kill'):
+        restart()
