@@ -21,7 +21,7 @@ walkers = {
 overrides = {
     'stop': {'max_cycles': 10, 'target': 0.35},
     # One after another: what is quiet at one temperature need not be at the next.
-    'stages': [{'temperature': 1000}, {'temperature': 4000, 'steps': 2000, 'halt_grade': 3}],
+    'stages': [{'temperature': 1000}, {'temperature': 4000, 'steps': 2000}],
     'initial': {'count': 24},
     'label': {
         'pseudo_family': 'pz-vbc',
