@@ -30,14 +30,14 @@ walkers = {
 }
 
 overrides = {
-    'stop': {'max_cycles': 10, 'target': 0.4},
+    'stop': {'max_cycles': 10, 'target': 0.5},
     'label': {
         'pseudo_family': 'pz-vbc',
         'pw': {'parameters': {'SYSTEM': {'ecutwfc': 16.0, 'ecutrho': 64.0, 'degauss': 0.01}}},
     },
     # A first set chosen by MaxVol leaves little unknown: halt early, or the demo meets nothing.
     'explore': {
-        'lammps': {'parameters': {'temperature_stop': 2000, 'steps': 1000, 'collect_grade': 1.5, 'halt_grade': 3}}
+        'lammps': {'parameters': {'temperature_stop': 2000, 'steps': 1000, 'collect_grade': 1.5, 'halt_grade': 2.5}}
     },
 }
 options = {'withmpi': False, 'resources': {'num_machines': 1, 'num_mpiprocs_per_machine': 1}}

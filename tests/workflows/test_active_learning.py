@@ -24,6 +24,8 @@ from tests.fixtures.loop import BuilderOf
 from tests.fixtures.silicon import silicon_campaign
 
 ActiveLearningWorkChain = WorkflowFactory('pace.active_learning')
+AceActiveSetData = DataFactory('pace.active_set')
+AcePotentialData = DataFactory('pace.potential')
 AtomsDatasetData = DataFactory('pace.dataset')
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
@@ -131,6 +133,31 @@ def broken(aiida_code_installed: Callable[..., orm.InstalledCode]) -> Callable[[
     return lambda plugin: aiida_code_installed(
         label='broken', default_calc_job_plugin=plugin, filepath_executable='/bin/false'
     )
+
+
+@pytest.mark.engines
+@pytest.mark.parametrize('has_active_set', [True, False])
+def test_starts_from_a_potential(
+    given: ProcessBuilder,
+    broken: Callable[[str], orm.InstalledCode],
+    si_potential_files: Path,
+    has_active_set: bool,
+) -> None:
+    """With its active set and its data the walkers start with it at once; else the first fit continues from it."""
+    potential = AcePotentialData((si_potential_files / 'potential.yaml').read_bytes())
+    given.potential = potential
+    if has_active_set:
+        asi = (si_potential_files / 'active_set.asi').read_bytes()
+        given.active_set = AceActiveSetData(asi, potential=potential)
+    given.explore.lammps.code = broken('pace.lammps')
+    _, node = run_get_node(given)
+    assert node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_EXPLORATION_FAILED.status
+    steps = children(node)
+    if has_active_set:
+        assert 'initial_train' not in steps
+        assert steps['cycle_01_explore'].inputs.lammps.potential == potential
+    else:
+        assert steps['initial_train'].inputs.fit.potential == potential
 
 
 @pytest.mark.engines
