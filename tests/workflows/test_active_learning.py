@@ -136,6 +136,24 @@ def broken(aiida_code_installed: Callable[..., orm.InstalledCode]) -> Callable[[
 
 
 @pytest.mark.engines
+@pytest.mark.slow
+def test_loses_patience(given: ProcessBuilder) -> None:
+    """A target that cannot be met, and a basis that may not grow: it stops with the reason, and the best potential."""
+    calm(given)
+    settings = {'target': 1e-6, 'patience': 2, 'max_cycles': 9, 'min_audit': 2}
+    given.stop = orm.Dict(settings)
+    given.growth = orm.Dict({'max_functions': 1})
+    results, node = run_get_node(given)
+    assert node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_NO_IMPROVEMENT.status
+    assert 'no improvement in 2 cycles' in node.exit_message
+    history = results['history']['history']
+    assert len(history) < 9
+    audited = {record['potential']: record['audit']['value'] for record in history}
+    assert results['potential'].uuid in audited
+    assert results['active_set'].matches(results['potential'])
+
+
+@pytest.mark.engines
 @pytest.mark.parametrize('has_active_set', [True, False])
 def test_starts_from_a_potential(
     given: ProcessBuilder,
