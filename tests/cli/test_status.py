@@ -52,13 +52,19 @@ def follower() -> Iterator[Callable[..., subprocess.Popen[str]]]:
         profile = get_manager().get_profile()
         assert profile is not None
         command = [*COMMAND, '-p', profile.name, '--follow', *map(str, arguments)]
-        started.append(subprocess.Popen(command, text=True, **({'stdout': subprocess.PIPE} | kwargs)))
+        # Who is started in the background ignores Ctrl-C, and so do all below: not what is tested here.
+        kwargs = {'stdout': subprocess.PIPE, 'preexec_fn': heed_interrupts} | kwargs
+        started.append(subprocess.Popen(command, text=True, **kwargs))
         return started[-1]
 
     yield factory
     for process in started:
         process.kill()
         process.wait()
+
+
+def heed_interrupts() -> None:
+    signal.signal(signal.SIGINT, signal.SIG_DFL)
 
 
 def lines_until(process: subprocess.Popen[str], text: str) -> str:

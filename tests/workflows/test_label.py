@@ -116,6 +116,7 @@ def all_electron_spin_energy(element: str, shell: str, folder: Path) -> float:
 
 
 @pytest.mark.engines
+@pytest.mark.slow
 def test_isolated_atoms_have_the_spin_of_the_free_atom(label_inputs: LabelInputs, tmp_path: Path) -> None:
     """With spin the energy is lower by what all electrons say, and it is what the training pins."""
     elements = {'Si': '[Ne] 3s2 3p2', 'Al': '[Ne] 3s2 3p1'}

@@ -102,6 +102,8 @@ class LinearBasis:
         from pyace.calculator import ACECalculator
         from pyace.evaluator import ACEBEvaluator
 
+        if start is not None:
+            _check_linear(ACEBBasisSet(str(start)))
         try:
             config = _configuration(specification, start, grows=grows)
         except (RuntimeError, ValueError) as exception:
@@ -111,9 +113,7 @@ class LinearBasis:
             block.r_in, block.delta_in, block.inner_cutoff_type = 0.0, 0.0, 'distance'
             block.rho_cut, block.drho_cut, block.core_rep_parameters = 100000.0, 250.0, (0.0, 0.0)
         self._basis = ACEBBasisSet(config)
-        for embedding in self._basis.map_embedding_specifications.values():
-            if embedding.ndensity != 1 or list(embedding.FS_parameters) != [1.0, 1.0]:
-                raise FitError('the potential is not linear: give one density with `fs_parameters: [1, 1]`')
+        _check_linear(self._basis)
         self._evaluated = ACEBBasisSet(_padded(config, self._basis))
         evaluated = _functions(self._evaluated)
         self._shifts = np.cumsum([0, *map(len, evaluated)])
@@ -173,6 +173,16 @@ class LinearBasis:
         os.replace(unfinished, path)
         ACEBBasisSet(str(path)).to_ACECTildeBasisSet().save_yaml(str(unfinished))
         os.replace(unfinished, path.with_suffix('.yace'))
+
+
+def _check_linear(basis: t.Any) -> None:
+    """Refuse a basis whose energies are not linear in its coefficients.
+
+    :raises FitError: when they are not.
+    """
+    for embedding in basis.map_embedding_specifications.values():
+        if embedding.ndensity != 1 or list(embedding.FS_parameters) != [1.0, 1.0]:
+            raise FitError('the potential is not linear: give one density with `fs_parameters: [1, 1]`')
 
 
 def _configuration(specification: Mapping[str, t.Any], start: Path | None, *, grows: bool) -> t.Any:

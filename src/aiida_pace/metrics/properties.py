@@ -12,6 +12,8 @@ from ase.eos import EquationOfState as AseEquationOfState
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from ase.units import GPa
 
+from aiida_pace.structures.crystal import CrystalError, ask_spglib
+
 __all__ = (
     'CubicConstants',
     'EquationOfState',
@@ -101,12 +103,13 @@ def point_group(atoms: Atoms, tolerance: float = 1e-3) -> FloatArray:
     :param tolerance: largest displacement of an atom from its symmetric place, in Å.
     :raises PropertyError: when spglib finds no symmetry, not even the identity: atoms too close to each other.
     """
-    cell = atoms.cell.array
-    found = spglib.get_symmetry((cell, atoms.get_scaled_positions(), atoms.numbers), symprec=tolerance)
-    if found is None:
-        raise PropertyError(f'spglib finds no symmetry of {atoms.get_chemical_formula()}: are atoms too close?')
+    try:
+        found = ask_spglib(spglib.get_symmetry, atoms, symprec=tolerance)
+    except CrystalError as exception:
+        raise PropertyError(str(exception)) from exception
     rotations = np.unique(found['rotations'], axis=0)
     # Columns of the transposed cell are its vectors: fractional to Cartesian and back.
+    cell = atoms.cell.array
     cartesian: FloatArray = cell.T @ rotations @ np.linalg.inv(cell.T)
     return cartesian
 

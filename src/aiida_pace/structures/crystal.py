@@ -4,13 +4,22 @@ from __future__ import annotations
 
 import dataclasses
 import typing as t
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
 import spglib
 from ase import Atoms
 
-__all__ = ('CrystalError', 'SpaceGroup', 'conventional_lengths', 'rescaled', 'special_points', 'standard_primitive')
+__all__ = (
+    'CrystalError',
+    'SpaceGroup',
+    'ask_spglib',
+    'conventional_lengths',
+    'rescaled',
+    'special_points',
+    'standard_primitive',
+)
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -39,9 +48,7 @@ class SpaceGroup:
         :param tolerance: largest displacement of an atom from its symmetric place, in Å.
         :raises CrystalError: when spglib finds none.
         """
-        found = spglib.get_symmetry_dataset(_spglib_cell(atoms), symprec=tolerance)
-        if found is None:
-            raise CrystalError(f'spglib finds no symmetry of {atoms.get_chemical_formula()}: are atoms too close?')
+        found = ask_spglib(spglib.get_symmetry_dataset, atoms, symprec=tolerance)
         cell, places = atoms.cell.array, atoms.get_scaled_positions()
         images = np.einsum('kab,nb->kna', found.rotations, places) + found.translations[:, None, :]
         offsets = images[:, :, None, :] - places[None, None, :, :]
@@ -63,9 +70,7 @@ def standard_primitive(atoms: Atoms, tolerance: float) -> Atoms:
     """
     if not atoms.pbc.all():
         raise CrystalError('it is not periodic in all three directions: give a crystal')
-    found = spglib.standardize_cell(_spglib_cell(atoms), to_primitive=True, no_idealize=False, symprec=tolerance)
-    if found is None:
-        raise CrystalError(f'spglib finds no symmetry of {atoms.get_chemical_formula()}: are atoms too close?')
+    found = ask_spglib(spglib.standardize_cell, atoms, to_primitive=True, no_idealize=False, symprec=tolerance)
     cell, places, numbers = (np.asarray(part) for part in found)
     # The first atom at the origin: different cells of one crystal then mostly give the very same frames.
     places = places - places[0]
@@ -78,9 +83,7 @@ def conventional_lengths(atoms: Atoms, tolerance: float) -> FloatArray:
 
     :raises CrystalError: when spglib finds no symmetry.
     """
-    found = spglib.standardize_cell(_spglib_cell(atoms), to_primitive=False, no_idealize=False, symprec=tolerance)
-    if found is None:
-        raise CrystalError(f'spglib finds no symmetry of {atoms.get_chemical_formula()}: are atoms too close?')
+    found = ask_spglib(spglib.standardize_cell, atoms, to_primitive=False, no_idealize=False, symprec=tolerance)
     return np.asarray(np.linalg.norm(found[0], axis=1))
 
 
@@ -100,6 +103,16 @@ def rescaled(atoms: Atoms, ratio: float) -> Atoms:
     return copy
 
 
-def _spglib_cell(atoms: Atoms) -> t.Any:
-    """Return the triple of arrays that spglib takes; its types ask for lists."""
-    return atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers
+def ask_spglib(function: Callable[..., t.Any], atoms: Atoms, **settings: t.Any) -> t.Any:
+    """Return what a function of spglib says of a crystal.
+
+    :raises CrystalError: when it says nothing; by a switch that is global, spglib then raises or returns None.
+    """
+    cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
+    try:
+        found = function(cell, **settings)
+    except spglib.SpglibError:
+        found = None
+    if found is None:
+        raise CrystalError(f'spglib finds no symmetry of {atoms.get_chemical_formula()}: are atoms too close?')
+    return found
