@@ -185,6 +185,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         parts = split_labels(labels, metadata={'call_link_label': f'{self.cycle_label}_split'})
         if 'audit' in parts:
             self.ctx.audits[self.cycle_label] = parts['audit']
+            self.ctx.audited[self.cycle_label] = {'potential': self.ctx.potential.uuid, 'stage': self.ctx.stage}
         if 'training' in parts:
             self._add_training_set(self.cycle_label, parts['training'])
             self.ctx.new_labels = parts['training'].count

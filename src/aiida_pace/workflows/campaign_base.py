@@ -10,6 +10,7 @@ from aiida.engine import ExitCode
 
 from aiida_pace.config import AuditConfig, EmbeddingConfig, MdConfig, StageConfig, StopConfig, TrainingConfig
 from aiida_pace.formats.training import learned_environments
+from aiida_pace.metrics.audit import speaking
 from aiida_pace.metrics.history import CycleRecord, quiet_rounds
 from aiida_pace.workflows.campaign_state import CAMPAIGN_EXTRA, cycle_label
 from aiida_pace.workflows.lane import ResumableWorkChain, cause_of
@@ -129,15 +130,15 @@ class CampaignWorkChain(ResumableWorkChain):
 
     def _speaking_audits(self) -> dict[str, t.Any]:
         """Return the audit frames that may speak for the current potential, by cycle; see `AuditConfig.pooling`."""
-        pooling = AuditConfig.model_validate(self.inputs.audit.get_dict()).pooling
-        here = {'stage': self.ctx.stage, 'potential': self.ctx.potential.uuid}
-        keys = ('stage',) if pooling == 'stage' else ('stage', 'potential')
-        self.ctx.audited[self.cycle_label] = here
-        return {
-            name: node
-            for name, node in self.ctx.audits.items()
-            if all(self.ctx.audited[name][key] == here[key] for key in keys)
-        }
+        audited = [self.ctx.audited[name] for name in self.ctx.audits]
+        may_speak = speaking(
+            [origin['potential'] for origin in audited],
+            [origin['stage'] for origin in audited],
+            self.ctx.potential.uuid,
+            self.ctx.stage,
+            AuditConfig.model_validate(self.inputs.audit.get_dict()).pooling,
+        )
+        return {name: node for (name, node), speaks in zip(self.ctx.audits.items(), may_speak, strict=True) if speaks}
 
     def _numbers(self) -> dict[str, t.Any]:
         """Return what the judge has to know of this cycle, beside what other steps put out."""
