@@ -124,7 +124,7 @@ def test_usage(arguments: tuple[str, ...], words: str) -> None:
 @pytest.mark.slow
 def test_all_is_well(family: None, pace_code: Callable[[str, str], orm.InstalledCode]) -> None:
     executables = {'pw': 'pw.x', 'pacemaker': 'pace-fit-linear', 'lammps': 'pace-lmp'}
-    executables |= {f'pace_{name}': f'pace-{name}' for name in ('swarm', 'embed', 'evaluate')}
+    executables |= {f'pace_{name}': f'pace-{name}' for name in ('swarm', 'embed', 'evaluate', 'select')}
     codes = {name: pace_code(PLUGINS[name], executables.get(name, name)) for name in CODES}
     labels = [part for name, code in codes.items() for part in ('--code', f'{name}={code.full_label}')]
     result = check('-e', 'Si', '--pseudo-family', 'pz-vbc', '--evaluator', 'linear', *labels)
