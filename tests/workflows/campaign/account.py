@@ -22,7 +22,8 @@ jobs = [
     for link in run.base.links.get_outgoing(node_class=orm.CalcJobNode).all()
     if link.link_label.startswith('iteration') and link.node.is_terminated
 ]
-datasets = campaign.outputs.datasets if campaign.is_terminated else {}
+outputs = campaign.outputs if campaign.is_terminated else {}
+datasets = [dataset for name in ('datasets', 'audits') if name in outputs for dataset in outputs[name].values()]
 print(
     json.dumps(
         {
@@ -33,7 +34,7 @@ print(
             'labelled': sum(run.is_finished_ok for _, _, run in runs),
             'runs_per_frame': Counter(f'{step}/{key}' for step, key, _ in runs),
             'jobs_per_iteration': Counter(jobs),
-            'label_uuids': [str(uuid) for dataset in datasets.values() for uuid in dataset.frames.label_uuid],
+            'label_uuids': [str(uuid) for dataset in datasets for uuid in dataset.frames.label_uuid],
         }
     )
 )
