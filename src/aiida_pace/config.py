@@ -490,8 +490,14 @@ class StopConfig(Config):
 
 
 class GrowthConfig(Config):
-    """How the basis grows when the walkers are quiet and the error is still above the target."""
+    """What is done when the walkers are quiet and the error is above the target: first more data, then more basis."""
 
+    frames: int = Field(
+        default=10,
+        ge=0,
+        description='Number of frames, drawn at random from the quiet MD, that are labelled and trained on at a time, '
+        'as long as that lowers the audit error; when it stalls, the basis grows. 0: the basis grows at once.',
+    )
     factor: FiniteFloat = Field(default=1.5, ge=1, le=10, description='Growth of the number of functions in one step.')
     min_step: int = Field(default=25, ge=1, description='Functions that one step adds at least, per element.')
     max_functions: int = Field(

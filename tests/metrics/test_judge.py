@@ -10,7 +10,8 @@ from aiida_pace.metrics.history import CycleRecord
 from aiida_pace.metrics.judge import Action, Reason, Verdict, judge
 
 STOP = StopConfig(target=0.1, min_audit=4, patience=3, max_cycles=20)
-NO_GROWTH = GrowthConfig(max_functions=1)
+NO_GROWTH = GrowthConfig(frames=0, max_functions=1)
+GROWTH = GrowthConfig(frames=0)
 
 #: A history is many draws, slow on a busy machine.
 PATIENT = settings(deadline=None, suppress_health_check=[HealthCheck.too_slow])
@@ -114,21 +115,49 @@ def test_gates_are_looked_at_when_all_else_is_met() -> None:
     other = cycle(0.05, potential='b')
     assert judged([cycle(0.05, gates=False), other, other], gated=True) == (Action.VALIDATE, Reason.GATES_DUE)
     assert judged([cycle(0.05, gates=False)] * 4, gated=True) == (Action.STOP, Reason.NO_IMPROVEMENT)
-    grown = judge([due[0], cycle(0.05, gates=False)], STOP, GrowthConfig(), gated=True)
+    grown = judge([due[0], cycle(0.05, gates=False)], STOP, GROWTH, gated=True)
     assert outcome(grown) == (Action.GROW_BASIS, Reason.GATES_NOT_MET)
     assert 'gates are not met' in grown.message
 
 
 def test_the_basis_grows_when_quiet_walkers_leave_the_error_above_the_target() -> None:
-    growth = GrowthConfig()
-    assert judged([cycle(0.2)], growth=growth) == (Action.CONTINUE, Reason.FEW_QUIET_ROUNDS)
-    assert judged([cycle(0.2)] * 2 + [cycle(0.2, quiet=False)], growth=growth)[0] is Action.CONTINUE
-    verdict = judge([cycle(0.2)] * 2, STOP, growth)
+    assert judged([cycle(0.2)], growth=GROWTH) == (Action.CONTINUE, Reason.FEW_QUIET_ROUNDS)
+    assert judged([cycle(0.2)] * 2 + [cycle(0.2, quiet=False)], growth=GROWTH)[0] is Action.CONTINUE
+    verdict = judge([cycle(0.2)] * 2, STOP, GROWTH)
     assert outcome(verdict) == (Action.GROW_BASIS, Reason.AUDIT_ABOVE_TARGET)
     assert verdict.functions == {'Si': 150}
     assert verdict.message.endswith('the basis grows to 150 functions of Si')
     no_room = [cycle(0.2, atoms={'Si': 105})] * 2
-    assert judged(no_room, growth=growth) == (Action.CONTINUE, Reason.AUDIT_ABOVE_TARGET)
+    assert judged(no_room, growth=GROWTH) == (Action.CONTINUE, Reason.AUDIT_ABOVE_TARGET)
+
+
+def test_more_data_come_before_more_basis_as_long_as_they_help() -> None:
+    growth = GrowthConfig()
+    assert judged([cycle(0.2, frames=3)], growth=growth) == (Action.CONTINUE, Reason.FEW_QUIET_ROUNDS)
+    asked = [cycle(0.2)]
+    verdict = judge(asked, STOP, growth)
+    assert outcome(verdict) == (Action.LEARN, Reason.AUDIT_ABOVE_TARGET)
+    assert 'more to learn from what the walkers pass through' in verdict.message
+    # The cycle that labels the frames has its potential still before it.
+    taught = [*asked, cycle(0.2, new_labels=10)]
+    assert judged(taught, growth=growth) == (Action.CONTINUE, Reason.AUDIT_ABOVE_TARGET)
+    helped = cycle(0.15, potential='b')
+    assert judged([*taught, helped], growth=growth) == (Action.LEARN, Reason.AUDIT_ABOVE_TARGET)
+    useless = cycle(0.195, potential='b')
+    assert judged([*taught, useless], growth=growth) == (Action.CONTINUE, Reason.FEW_QUIET_ROUNDS)
+    assert judged([*taught, useless, useless], growth=growth) == (Action.GROW_BASIS, Reason.AUDIT_ABOVE_TARGET)
+    larger = cycle(0.19, potential='c', functions={'Si': 150})
+    assert judged([*taught, useless, larger], growth=growth) == (Action.LEARN, Reason.AUDIT_ABOVE_TARGET)
+    assert judged([*taught, cycle(0.15, potential='b', quiet=False)], growth=growth)[0] is Action.CONTINUE
+    # At a stage that another follows, the next stage teaches more.
+    assert judged([cycle(0.2, frames=3), cycle(0.2)], growth=growth, stages=2)[0] is Action.NEXT_STAGE
+
+
+def test_gates_that_are_not_met_call_for_data_first() -> None:
+    failed = [cycle(0.05), cycle(0.05, gates=False)]
+    assert judged(failed, growth=GrowthConfig(), gated=True) == (Action.LEARN, Reason.GATES_NOT_MET)
+    no_better = [*failed, cycle(0.05, potential='b'), cycle(0.05, potential='b', gates=False)]
+    assert judged(no_better, growth=GrowthConfig(), gated=True) == (Action.GROW_BASIS, Reason.GATES_NOT_MET)
 
 
 def test_patience_is_lost_without_improvement() -> None:
@@ -165,14 +194,13 @@ def test_cycles_without_an_audit_but_new_labels_are_progress() -> None:
 
 
 def test_impatience_waits_for_the_first_growth_only() -> None:
-    growth = GrowthConfig()
     halts = [cycle(0.2, quiet=False)] * 2
     history = [*halts, cycle(0.2), cycle(0.2)]
-    assert judged(history, growth=growth)[0] is Action.GROW_BASIS
+    assert judged(history, growth=GROWTH)[0] is Action.GROW_BASIS
     larger = cycle(0.2, potential='b', functions={'Si': 150})
-    assert judged([*history, larger, larger], growth=growth) == (Action.STOP, Reason.NO_IMPROVEMENT)
+    assert judged([*history, larger, larger], growth=GROWTH) == (Action.STOP, Reason.NO_IMPROVEMENT)
     better = cycle(0.15, potential='b', functions={'Si': 150})
-    assert judged([*history, better, better], growth=growth)[0] is Action.GROW_BASIS
+    assert judged([*history, better, better], growth=GROWTH)[0] is Action.GROW_BASIS
 
 
 def test_limits_come_after_convergence_and_before_all_else() -> None:

@@ -56,6 +56,7 @@ TASKS = {
 ACTIONS = {
     'continue': 'go on',
     'next_stage': 'next stage',
+    'learn': 'learn more',
     'grow_basis': 'grow the basis',
     'validate': 'look at the properties',
 }

@@ -9,7 +9,7 @@ from collections.abc import Mapping, Sequence
 from aiida_pace.config import StopConfig
 from aiida_pace.metrics.errors import Estimate
 
-__all__ = ('CycleRecord', 'best_cycle', 'quiet_rounds', 'stale_cycles')
+__all__ = ('CycleRecord', 'basis_errors', 'best_cycle', 'quiet_rounds', 'stale_cycles')
 
 
 @dataclasses.dataclass(frozen=True)
@@ -90,12 +90,22 @@ def quiet_rounds(history: Sequence[CycleRecord]) -> int:
     return count
 
 
+def basis_errors(history: Sequence[CycleRecord]) -> list[float]:
+    """Return the last audit error in eV/Å of each potential of this stage with the current number of functions."""
+    errors: dict[str, float] = {}
+    for record in history:
+        same = (record.stage, record.functions) == (history[-1].stage, history[-1].functions)
+        if same and record.audit is not None:
+            errors[record.potential] = record.audit.value
+    return list(errors.values())
+
+
 def stale_cycles(history: Sequence[CycleRecord], stop: StopConfig) -> tuple[int, int]:
     """Return the index of the best cycle of the current stage, and the number of cycles since that brought nothing.
 
     A new best has an error lower than the last best by `StopConfig.min_improvement`. Something else is brought by a
-    cycle without an audit error that has new labels, and by one that adds to the audit frames of the same potential
-    while they are too few to be judged by.
+    cycle without an audit error that has new labels, by a quiet one that has them, which the next potential learns
+    from, and by one that adds to the audit frames of the same potential while they are too few to be judged by.
 
     :raises ValueError: when the history is empty.
     """
@@ -106,13 +116,14 @@ def stale_cycles(history: Sequence[CycleRecord], stop: StopConfig) -> tuple[int,
         start -= 1
     best, lowest, stale = start, float('inf'), 0
     for index in range(start, len(history)):
-        audit = history[index].audit
+        record = history[index]
+        audit = record.audit
         if audit is None:
-            stale += history[index].new_labels == 0
+            stale += record.new_labels == 0
         elif audit.value < (1 - stop.min_improvement) * lowest:
             best, lowest, stale = index, audit.value, 0
-        elif audit.frames > stop.min_audit or not _adds_frames(history, index):
-            stale += 1
+        elif not (record.is_quiet and record.new_labels):
+            stale += audit.frames > stop.min_audit or not _adds_frames(history, index)
     return best, stale
 
 

@@ -8,7 +8,7 @@ from enum import Enum
 
 from aiida_pace.config import GrowthConfig, StopConfig
 from aiida_pace.metrics.basis import grown_functions
-from aiida_pace.metrics.history import CycleRecord, quiet_rounds, stale_cycles
+from aiida_pace.metrics.history import CycleRecord, basis_errors, quiet_rounds, stale_cycles
 
 __all__ = ('Action', 'Reason', 'Verdict', 'judge')
 
@@ -18,6 +18,7 @@ class Action(str, Enum):
 
     CONTINUE = 'continue'
     NEXT_STAGE = 'next_stage'
+    LEARN = 'learn'
     GROW_BASIS = 'grow_basis'
     VALIDATE = 'validate'
     CONVERGED = 'converged'
@@ -65,13 +66,16 @@ def judge(
        judge again.
     4. As many cycles as allowed: stop.
     5. A stage is passed, and another follows: next stage.
-    6. The last stage is passed, the audit error is above the target (or the gates are not met), and the basis can
-       grow: it does. Quiet walkers bring nothing new to learn, so without that the error would stay. When patience has
-       run out, only if the basis has not grown since the best cycle.
-    7. Patience has run out while the audit error is above the target, or unknown, or the gates are not met: stop.
+    6. The walkers are quiet, the audit error is above the target (or the gates are not met), and more data helped the
+       last time, or were not tried with this basis: learn from frames of the MD that no halt brings up. The grade knows
+       what is new, not what is wrong.
+    7. The last stage is passed, the audit error is above the target (or the gates are not met), more data did not
+       help, and the basis can grow: it does. When patience has run out, only if the basis has not grown since the best
+       cycle.
+    8. Patience has run out while the audit error is above the target, or unknown, or the gates are not met: stop.
        What counts is in `stale_cycles`. Noise of a small audit can hide an improvement for a cycle or two, or feign
        one, which is what patience is for.
-    8. Continue. A cycle that found nothing to label is as good as any other.
+    9. Continue. A cycle that found nothing to label is as good as any other.
 
     :param stages: number of stages.
     :param gated: whether there are property gates; the last answer for a potential holds as long as it is the last.
@@ -94,7 +98,7 @@ def judge(
         stale=stale,
         has_grown=any(record.functions != last.functions for record in history[best:]),
     )
-    for rule in (_converged, _spend, _validate, _expire, _next_stage, _grow, _lose_patience):
+    for rule in (_converged, _spend, _validate, _expire, _next_stage, _learn, _grow, _lose_patience):
         if (verdict := rule(case)) is not None:
             return verdict
     return _continue(case)
@@ -130,6 +134,12 @@ class _Case:
     @property
     def is_last_stage(self) -> bool:
         return self.last.stage >= self.stages - 1
+
+    @property
+    def fault(self) -> Reason | None:
+        """What is wrong with the potential where nothing is new to it, when the cycle has brought nothing to learn."""
+        is_wrong = self.wanting in (Reason.AUDIT_ABOVE_TARGET, Reason.GATES_NOT_MET)
+        return self.wanting if is_wrong and self.last.is_quiet and not self.last.new_labels else None
 
     @property
     def is_impatient(self) -> bool:
@@ -201,15 +211,25 @@ def _next_stage(case: _Case) -> Verdict | None:
     return Verdict(Action.NEXT_STAGE, Reason.STAGE_PASSED, message)
 
 
+def _learn(case: _Case) -> Verdict | None:
+    if not case.growth.frames or case.fault is None or case.is_impatient:
+        return None
+    errors = basis_errors(case.history)
+    if len(errors) > 1 and errors[-1] > (1 - case.stop.min_improvement) * errors[-2]:
+        return None
+    message = f'{case.quiet} quiet rounds, but {case.audit}: there is more to learn from what the walkers pass through'
+    return Verdict(Action.LEARN, case.fault, message)
+
+
 def _grow(case: _Case) -> Verdict | None:
-    if not case.is_passed or case.wanting not in (Reason.AUDIT_ABOVE_TARGET, Reason.GATES_NOT_MET):
+    if not case.is_passed or case.fault is None:
         return None
     grown = grown_functions(case.last.functions, case.last.atoms, case.growth)
     if grown is None or (case.is_impatient and case.has_grown):
         return None
     listed = ', '.join(f'{count} functions of {element}' for element, count in grown.items())
     message = f'{case.quiet} quiet rounds, but {case.audit}: the basis grows to {listed}'
-    return Verdict(Action.GROW_BASIS, case.wanting, message, grown)
+    return Verdict(Action.GROW_BASIS, case.fault, message, grown)
 
 
 def _lose_patience(case: _Case) -> Verdict | None:

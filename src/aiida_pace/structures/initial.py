@@ -17,7 +17,7 @@ from aiida_pace.structures.fingerprint import DistinctFrames, duplicate_indices,
 from aiida_pace.structures.guards import closest_approach
 from aiida_pace.structures.ingredients import Ingredients
 from aiida_pace.structures.lattices import bond_of
-from aiida_pace.structures.recipes import CLUSTERS, RECIPES, isolated_atom
+from aiida_pace.structures.recipes import ALWAYS, RECIPES, isolated_atom
 
 __all__ = (
     'Pool',
@@ -73,7 +73,7 @@ def generate_initial_set(
 class Pool:
     """What an initial set is chosen from.
 
-    :param frames: no two of them alike; those of `CLUSTERS` belong in the set.
+    :param frames: no two of them alike; those of `ALWAYS` belong in the set.
     :param duplicates: number of frames that were left out because they are like another, by recipe.
     """
 
@@ -97,7 +97,7 @@ def generate_pool(
     config = config or InitialSetConfig()
     elements = _elements(element)
     counts = _counts(elements, count, config, has_structures=bool(structures))
-    choosable = {name: config.shares.get(name, 0.0) for name in counts if name not in CLUSTERS and counts[name]}
+    choosable = {name: config.shares.get(name, 0.0) for name in counts if name not in ALWAYS and counts[name]}
     counts |= allocate(config.pool_count if choosable else 0, choosable)
     if counts['user']:
         counts['user'] = max(counts['user'], len(structures))
@@ -112,7 +112,7 @@ def choose_from_pool(
 ) -> list[int]:
     """Return the indices of the ``count`` frames of an initial set, or of all frames when there are no more.
 
-    First come the frames of `CLUSTERS`, then those of ``ranked``, then others at random, of each recipe as large a part
+    First come the frames of `ALWAYS`, then those of ``ranked``, then others at random, of each recipe as large a part
     of what is left of it.
 
     :param frames: those of a `Pool`.
@@ -121,7 +121,7 @@ def choose_from_pool(
     """
     rng = np.random.default_rng(seed)
     recipes = np.array([_recipe(origin) for origin in frames.origin], dtype=object)
-    first = [index for index, recipe in enumerate(recipes) if recipe in CLUSTERS]
+    first = [index for index, recipe in enumerate(recipes) if recipe in ALWAYS]
     chosen = list(dict.fromkeys([*first, *(int(index) for index in ranked)]))[:count]
     left = np.setdiff1d(np.arange(len(frames)), chosen)
     room = min(count - len(chosen), len(left))

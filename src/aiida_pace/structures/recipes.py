@@ -15,7 +15,7 @@ from aiida_pace.structures.guards import radii_of
 from aiida_pace.structures.ingredients import Ingredients, contact_diameters, numbers_of, opened, pushed_apart
 from aiida_pace.structures.lattices import COMPOUNDS, Prototype
 
-__all__ = ('CLUSTERS', 'RECIPES', 'Recipe', 'isolated_atom')
+__all__ = ('ALWAYS', 'RECIPES', 'Recipe', 'isolated_atom')
 
 FloatArray = npt.NDArray[np.float64]
 Recipe = Callable[[Ingredients, int], Atoms]
@@ -174,8 +174,9 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-#: Recipes of structures without periods: they cost little, and always belong in a set.
-CLUSTERS = ('isolated_atom', 'dimer', 'trimer')
+#: Recipes whose structures always belong in a set: those without periods cost little, and those of the user are wanted,
+#: which MaxVol, in search of the strangest, would pass over.
+ALWAYS = ('isolated_atom', 'dimer', 'trimer', 'user')
 
 
 def _named(atoms: Atoms, origin: str) -> Atoms:

@@ -13,7 +13,7 @@ from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
 from aiida_pace.calculations.functions.audit import (
     concatenate_frames,
-    draw_audit_frames,
+    draw_frames,
     split_labels,
     summarise_audit,
 )
@@ -67,7 +67,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
             while_(cls.should_run_cycle)(
                 cls.explore,
                 cls.inspect_exploration,
-                cls.draw_audit,
+                cls.draw,
                 if_(cls.has_halts)(cls.select, cls.inspect_selection),
                 if_(cls.has_frames_to_label)(cls.label, cls.inspect_labels),
                 if_(cls.has_audit)(cls.audit, cls.inspect_audit),
@@ -144,13 +144,12 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
 
     def has_frames_to_label(self) -> bool:
         """Return whether there is something to label."""
-        return self.ctx.candidates is not None or self.ctx.drawn is not None
+        return self.ctx.candidates is not None or bool(self.ctx.drawn)
 
     def label(self) -> ToContext:
-        """Label the candidates, and with them the audit frames, with DFT."""
-        parts = {'candidates': self.ctx.candidates, 'audit': self.ctx.drawn}
-        frames = {name: node for name, node in parts.items() if node is not None}
-        dataset = self._concatenated(frames, 'frames')
+        """Label the candidates, and with them the frames drawn at random, with DFT."""
+        candidates = {} if self.ctx.candidates is None else {'candidates': self.ctx.candidates}
+        dataset = self._concatenated({**candidates, **self.ctx.drawn}, 'frames')
         self._enter('label', frames=dataset.count)
         inputs = {**self.exposed_inputs(LabelWorkChain, 'label'), 'dataset': dataset}
         return ToContext(labels=self.submit_once(LabelWorkChain, f'{self.cycle_label}_label', inputs))
@@ -249,20 +248,23 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         )
         return None
 
-    def draw_audit(self) -> None:
-        """Draw audit frames from the MD below the halting threshold, before candidates are chosen from it."""
+    def draw(self) -> None:
+        """Draw frames from the MD below the halting threshold, before candidates are chosen from it.
+
+        Those of the audit, and lessons to train on where the last verdict asks for more than halts bring up.
+        """
         samples = {f'samples__{name}': node for name, node in self._samples().items()}
         if samples:
             known = {f'known__{name}': node for name, node in self._known().items()}
-            made = draw_audit_frames(
+            self.ctx.drawn = draw_frames(
                 self.inputs.audit,
+                orm.Int(self._growth_config.frames if self._wants_lessons else 0),
                 orm.Int(self._max_dft_atoms),
                 self._cycle_seed(),
                 **samples,
                 **known,
                 metadata={'call_link_label': f'{self.cycle_label}_draw'},
             )
-            self.ctx.drawn = made.get('dataset')
 
     def has_halts(self) -> bool:
         """Return whether some walker met what the potential does not know."""
@@ -271,7 +273,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
     def select(self) -> ToContext:
         """Choose what to label around the halts."""
         self._enter('select', halts=len(self.ctx.halted))
-        known = self._known() | ({'drawn': self.ctx.drawn} if self.ctx.drawn is not None else {})
+        known = self._known() | {f'drawn_{name}': node for name, node in self.ctx.drawn.items()}
         inputs = {
             **self.exposed_inputs(CandidatesWorkChain, 'select'),
             **self._potential(),
@@ -340,6 +342,8 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
             self.ctx.stage += 1
         elif action == Action.GROW_BASIS:
             self.ctx.functions = self._verdict('functions')
+        elif action == Action.LEARN and self.ctx.gates is not None:
+            self._learn_validation()
         self.report(f'{self.cycle_label}: {action.replace("_", " ")}: {self._verdict("message")}')
 
     def should_validate(self) -> bool:

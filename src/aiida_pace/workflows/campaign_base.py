@@ -8,13 +8,23 @@ from collections.abc import Collection
 from aiida import orm
 from aiida.engine import ExitCode
 
-from aiida_pace.config import AuditConfig, EmbeddingConfig, MdConfig, StageConfig, StopConfig, TrainingConfig
+from aiida_pace.config import (
+    AuditConfig,
+    EmbeddingConfig,
+    GrowthConfig,
+    MdConfig,
+    StageConfig,
+    StopConfig,
+    TrainingConfig,
+)
 from aiida_pace.formats.training import learned_environments
 from aiida_pace.metrics.audit import speaking
 from aiida_pace.metrics.history import CycleRecord, quiet_rounds
+from aiida_pace.metrics.judge import Action
 from aiida_pace.workflows.campaign_state import CAMPAIGN_EXTRA, cycle_label
 from aiida_pace.workflows.lane import ResumableWorkChain, cause_of
-from aiida_pace.workflows.restart import CampaignState, restored_state
+from aiida_pace.workflows.restart import CampaignState, restored_state, validation_sets
+from aiida_pace.workflows.reuse import label_costs
 
 __all__ = ('CampaignWorkChain',)
 
@@ -37,8 +47,8 @@ class CampaignWorkChain(ResumableWorkChain):
             self.ctx.potential = self.inputs.potential
             self.ctx.active_set = self.inputs.active_set if 'active_set' in self.inputs else None
             self.ctx.potentials[self.ctx.potential.uuid] = {**self._potential(), 'training': None}
-        self.ctx.candidates = self.ctx.drawn = self.ctx.audit = self.ctx.gates = self.ctx.verdict = None
-        self.ctx.halted = []
+        self.ctx.candidates = self.ctx.audit = self.ctx.gates = self.ctx.verdict = None
+        self.ctx.halted, self.ctx.drawn = [], {}
 
     @property
     def cycle_label(self) -> str:
@@ -52,6 +62,17 @@ class CampaignWorkChain(ResumableWorkChain):
     @property
     def _stop_config(self) -> StopConfig:
         return StopConfig.model_validate(self.inputs.stop.get_dict())
+
+    @property
+    def _growth_config(self) -> GrowthConfig:
+        return GrowthConfig.model_validate(self.inputs.growth.get_dict())
+
+    @property
+    def _wants_lessons(self) -> bool:
+        """Whether the last verdict was to learn more, and nothing has been learnt since."""
+        previous = self.ctx.previous
+        asked = previous is not None and previous['action'] == Action.LEARN
+        return asked and previous['history'][-1]['potential'] == self.ctx.potential.uuid
 
     @property
     def _max_dft_atoms(self) -> int:
@@ -87,7 +108,7 @@ class CampaignWorkChain(ResumableWorkChain):
         """Forget what belonged to the last cycle."""
         self.ctx.cycle += 1
         self.ctx.new_labels = 0
-        self.ctx.candidates = self.ctx.drawn = self.ctx.audit = None
+        self.ctx.candidates, self.ctx.drawn, self.ctx.audit = None, {}, None
         self.ctx.previous = self.ctx.verdict or self.ctx.previous
 
     def _add_training_set(self, name: str, dataset: t.Any) -> None:
@@ -95,6 +116,13 @@ class CampaignWorkChain(ResumableWorkChain):
         self.ctx.datasets[name] = dataset
         for element, count in learned_environments(dataset.frames, self._training_config.cutoff).items():
             self.ctx.atoms[element] = self.ctx.atoms.get(element, 0) + count
+
+    def _learn_validation(self) -> None:
+        """Train on the frames of the validation, too, when they are not trained on yet."""
+        for name, dataset in validation_sets(self.ctx.validation, self.cycle_label, self.ctx.datasets).items():
+            self._add_training_set(name, dataset)
+            self.ctx.new_labels += dataset.count
+            self.ctx.training_core_seconds += sum(label_costs(dataset))
 
     def _take_potential(self, training: orm.WorkChainNode) -> None:
         """Take a new potential, and keep it by its UUID."""

@@ -22,7 +22,7 @@ from aiida_pace.structures.initial import (
     unfit_structure,
 )
 from aiida_pace.structures.lattices import bond_of
-from aiida_pace.structures.recipes import CLUSTERS
+from aiida_pace.structures.recipes import ALWAYS
 from aiida_pace.workflows.lane import ResumableWorkChain, cause_of
 from aiida_pace.workflows.validators import validate_config, validate_positive, validate_seed
 
@@ -213,7 +213,7 @@ class InitialSetWorkChain(ResumableWorkChain):
     def should_select(self) -> bool:
         """Return whether there is something to choose, by D-optimality."""
         kept = recipe_counts(self.ctx.pool.frames)
-        room = self.inputs.count.value - sum(kept.get(recipe, 0) for recipe in CLUSTERS)
+        room = self.inputs.count.value - sum(kept.get(recipe, 0) for recipe in ALWAYS)
         return self.config.selection == 'd_optimal' and room > 0 and self.ctx.pool.count > self.inputs.count.value
 
     def make_basis(self) -> ToContext:

@@ -29,7 +29,7 @@ from aiida_pace.structures.outliers import absurd_labels
 from aiida_pace.workflows.dft_runs import costs_of, failure, has_scf_failed, is_cached
 from aiida_pace.workflows.label_ports import define_ports
 from aiida_pace.workflows.lane import ResumableWorkChain, balanced_shares, jobs_of
-from aiida_pace.workflows.lane.label import LabelLaneWorkChain
+from aiida_pace.workflows.lane.label import LabelLaneWorkChain, is_isolated_atom
 from aiida_pace.workflows.reuse import (
     Settings,
     index_labels,
@@ -125,9 +125,16 @@ class LabelWorkChain(ResumableWorkChain):
         self._run_lanes('lane', self.ctx.structures, self.exposed_inputs(PwBaseWorkChain))
 
     def run_robust_lanes(self) -> None:
-        """Give the frames whose SCF failed a second try, with settings that converge more surely to the same label."""
+        """Give the frames whose SCF failed a second try, with settings that converge more surely to the same label.
+
+        An isolated atom gets one whatever the cause: without its energy there is no fit at all.
+        """
         runs = jobs_of(self.ctx.lanes)
-        failed = {key: node for key, node in self.ctx.structures.items() if has_scf_failed(runs.get(key))}
+        failed = {
+            key: node
+            for key, node in self.ctx.structures.items()
+            if has_scf_failed(runs.get(key)) or (is_isolated_atom(node) and failure(runs.get(key)) is not None)
+        }
         if failed:
             self.report(f'{len(failed)} frames get a second try: {", ".join(sorted(failed))}')
             inputs = self.exposed_inputs(PwBaseWorkChain)

@@ -8,12 +8,13 @@ import typing as t
 
 from aiida import orm
 
-from aiida_pace.metrics.judge import Action
+from aiida_pace.data.dataset import AtomsDatasetData
+from aiida_pace.metrics.judge import Action, Reason
 from aiida_pace.workflows.campaign_state import cycle_label
 from aiida_pace.workflows.lane import children
 from aiida_pace.workflows.reuse import label_costs
 
-__all__ = ('CampaignState', 'restored_state')
+__all__ = ('CampaignState', 'restored_state', 'validation_sets')
 
 
 @dataclasses.dataclass
@@ -78,6 +79,7 @@ def restored_state(campaign: orm.WorkChainNode) -> CampaignState:
             return state
         _add_verdict(state, verdict.outputs.result, cycle)
         _add_labels(state, steps, cycle)
+        _add_validation(state, steps, verdict.outputs.result, cycle)
         _add_potential(state, steps, cycle)
     raise AssertionError('unreachable')
 
@@ -111,6 +113,19 @@ def _add_labels(state: CampaignState, steps: dict[str, orm.ProcessNode], cycle: 
         state.training_core_seconds += sum(cost for cost, origin in origins if origin != 'audit')
 
 
+def _add_validation(state: CampaignState, steps: dict[str, orm.ProcessNode], verdict: orm.Dict, cycle: int) -> None:
+    validation = steps.get(f'{cycle_label(cycle)}_validate')
+    if validation is None:
+        return
+    accounts = dict(validation.outputs.accounts) if 'accounts' in validation.outputs else {}
+    state.core_seconds += sum(account['core_seconds'] for account in accounts.values())
+    if (verdict['action'], verdict['reason']) == (Action.LEARN, Reason.GATES_NOT_MET):
+        for name, dataset in validation_sets(validation, cycle_label(cycle), state.datasets).items():
+            state.datasets[name] = dataset
+            state.new_labels += dataset.count
+            state.training_core_seconds += sum(label_costs(dataset))
+
+
 def _add_potential(state: CampaignState, steps: dict[str, orm.ProcessNode], cycle: int) -> None:
     training = steps.get(f'{cycle_label(cycle)}_train')
     if training is None or not training.is_finished_ok:
@@ -121,3 +136,18 @@ def _add_potential(state: CampaignState, steps: dict[str, orm.ProcessNode], cycl
     for name, node in triple.items():
         setattr(state, name, node)
     state.new_labels = 0
+
+
+def validation_sets(validation: orm.ProcessNode, label: str, known: t.Collection[str]) -> dict[str, AtomsDatasetData]:
+    """Return the labelled frames of a validation, by names to train on them by; none when an earlier one is there.
+
+    Each validation of a campaign has the same frames: they do not depend on the potential.
+
+    :param label: of the cycle.
+    :param known: names of the data sets that are trained on.
+    """
+    steps = ('volumes', 'responses')
+    if 'datasets' not in validation.outputs or any(name.endswith(steps) for name in known):
+        return {}
+    datasets = validation.outputs.datasets
+    return {f'{label}_{step}': datasets[step] for step in steps if step in datasets}

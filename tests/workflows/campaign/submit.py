@@ -1,4 +1,6 @@
-"""Submit the small silicon campaign to the daemon; print its PK."""
+"""Submit the small silicon campaign to the daemon, print its PK: `verdi run submit.py [PK of one to go on from]`."""
+
+import sys
 
 from aiida.engine import submit
 
@@ -19,4 +21,7 @@ CODES = {
     }.items()
 }
 
-print(submit(silicon_campaign(CODES)).pk)
+builder = silicon_campaign(CODES)
+if len(sys.argv) > 1:
+    builder.restart_from = int(sys.argv[1])
+print(submit(builder).pk)

@@ -1,4 +1,7 @@
-"""Wait until a campaign has labelled N frames and pw.x is at work, or it has ended: `verdi run wait.py PK [N]`."""
+"""Wait until a campaign has ended, or is in a phase: `verdi run wait.py PK [CYCLE PHASE [LABELS]]`.
+
+With LABELS, until also that many frames were labelled in the profile and pw.x is at work.
+"""
 
 import sys
 import time
@@ -6,7 +9,8 @@ import time
 from aiida import orm
 
 campaign = orm.load_node(int(sys.argv[1]))
-wanted = int(sys.argv[2]) if len(sys.argv) > 2 else None
+place = (int(sys.argv[2]), sys.argv[3]) if len(sys.argv) > 2 else None
+wanted = int(sys.argv[4]) if len(sys.argv) > 4 else 0
 
 
 def labelled() -> int:
@@ -19,8 +23,15 @@ def is_at_work() -> bool:
     return orm.QueryBuilder().append(orm.CalcJobNode, filters=filters).count() > 0
 
 
+def is_there() -> bool:
+    state = campaign.base.extras.get('campaign', {})
+    if place != (state.get('cycle'), state.get('phase')):
+        return False
+    return not wanted or (labelled() >= wanted and is_at_work())
+
+
 deadline = time.monotonic() + 600
-while not campaign.is_terminated and (wanted is None or labelled() < wanted or not is_at_work()):
+while not campaign.is_terminated and not is_there():
     assert time.monotonic() < deadline, f'{campaign} did not get there: {labelled()} labels'
-    time.sleep(0.2)
+    time.sleep(0.1)
 print(labelled())

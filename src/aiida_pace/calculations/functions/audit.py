@@ -1,4 +1,4 @@
-"""Calcfunctions about the audit sample: frames drawn at random, labelled, and never trained on."""
+"""Calcfunctions about frames drawn at random from the MD: those of the audit are labelled and never trained on."""
 
 from __future__ import annotations
 
@@ -17,19 +17,22 @@ from aiida_pace.metrics.calibration import calibration
 from aiida_pace.metrics.errors import estimate_rmse, frame_errors
 from aiida_pace.structures.fingerprint import exact_fingerprints
 
-__all__ = ('AUDIT', 'concatenate_frames', 'draw_audit_frames', 'split_labels', 'summarise_audit')
+__all__ = ('AUDIT', 'concatenate_frames', 'draw_frames', 'split_labels', 'summarise_audit')
 
-#: Origin of the frames of an audit.
-AUDIT = 'audit'
+#: Origin of the frames of an audit, and of those that are trained on.
+AUDIT, LESSON = 'audit', 'lesson'
 
 
 @calcfunction
-def draw_audit_frames(
-    parameters: orm.Dict, max_atoms: orm.Int, seed: orm.Int, **frames: AtomsDatasetData
+def draw_frames(
+    parameters: orm.Dict, lessons: orm.Int, max_atoms: orm.Int, seed: orm.Int, **frames: AtomsDatasetData
 ) -> dict[str, AtomsDatasetData]:
-    """Return the audit frames of a cycle as ``dataset``; nothing when there are none that are new.
+    """Return the frames of a cycle that are drawn at random: ``audit``, and then, from the rest, ``lessons``.
+
+    Absent is what there are no new frames for.
 
     :param parameters: settings of ``AuditConfig``.
+    :param lessons: number of frames to train on.
     :param max_atoms: frames with more atoms are too dear for DFT, and are not drawn.
     :param frames: ``samples__<walker>``: evenly spaced frames below the halting threshold; ``known__<name>``: frames
         that were labelled before, none of which is drawn.
@@ -39,17 +42,22 @@ def draw_audit_frames(
     samples = samples.take(np.flatnonzero(samples.sizes <= max_atoms.value))
     known = [node.frames for key, node in frames.items() if key.startswith('known__')]
     exclude = {digest for part in known for digest in exact_fingerprints(part)}
-    drawn = draw_audit(
-        samples,
-        config.count,
-        np.random.default_rng(seed.value),
-        exclude=exclude,
-        large_atoms=config.large_atoms,
-        reserved_share=config.reserved_share,
-    )
-    if not len(drawn):
-        return {}
-    return {'dataset': AtomsDatasetData(samples.take(drawn).replace(origin=np.full(len(drawn), AUDIT), grade=None))}
+    rng = np.random.default_rng(seed.value)
+    parts = {}
+    for name, origin, count in (('audit', AUDIT, config.count), ('lessons', LESSON, lessons.value)):
+        drawn = draw_audit(
+            samples,
+            count,
+            rng,
+            exclude=exclude,
+            large_atoms=config.large_atoms,
+            reserved_share=config.reserved_share,
+        )
+        if len(drawn):
+            part = samples.take(drawn).replace(origin=np.full(len(drawn), origin), grade=None)
+            exclude.update(exact_fingerprints(part))
+            parts[name] = AtomsDatasetData(part)
+    return parts
 
 
 @calcfunction

@@ -16,7 +16,7 @@ from aiida_pace.structures.initial import (
     generate_pool,
     recipe_counts,
 )
-from aiida_pace.structures.recipes import CLUSTERS
+from aiida_pace.structures.recipes import ALWAYS
 
 __all__ = ('choose_initial', 'make_initial_pool')
 
@@ -52,7 +52,7 @@ def choose_initial(
     ranked = selection['indices'] if selection is not None else []
     indices = choose_from_pool(pool.frames, count.value, seed=seed.value, ranked=ranked)
     frames = pool.frames.take(indices)
-    clusters = np.isin(pool.frames.origin, CLUSTERS)
+    clusters = np.isin(pool.frames.origin, ALWAYS)
     numbers = {
         'kept': recipe_counts(frames),
         'selected': len(set(indices) & set(ranked) - set(np.flatnonzero(clusters).tolist())),

@@ -13,7 +13,7 @@ from aiida_pace.workflows.lane import LaneWorkChain
 
 PwBaseWorkChain: t.Any = WorkflowFactory('quantumespresso.pw.base')
 
-__all__ = ('LabelLaneWorkChain',)
+__all__ = ('LabelLaneWorkChain', 'is_isolated_atom')
 
 
 class LabelLaneWorkChain(LaneWorkChain):
@@ -36,9 +36,14 @@ class LabelLaneWorkChain(LaneWorkChain):
         structure = self.inputs.structures[key]
         pseudos = {kind.name: shared['pw']['pseudos'][kind.symbol] for kind in structure.kinds}
         pw = {**shared['pw'], 'structure': structure, 'pseudos': pseudos}
-        if len(structure.sites) == 1 and not any(structure.pbc):
+        if is_isolated_atom(structure):
             (element,) = pseudos
             valence = getattr(pseudos[element], 'z_valence', None)
             parameters = isolated_atom_parameters(pw['parameters'].get_dict(), element, valence)
             pw['parameters'] = orm.Dict(parameters)
         return {**shared, 'pw': pw}
+
+
+def is_isolated_atom(structure: orm.StructureData) -> bool:
+    """Return whether this is a single atom without periods, the reference of the energies of its element."""
+    return len(structure.sites) == 1 and not any(structure.pbc)
