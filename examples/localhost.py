@@ -5,13 +5,16 @@
 A second run changes nothing, but for codes that are to run another executable: the old ones get another label.
 """
 
+import contextlib
 import shutil
+import sqlite3
 import sys
 from pathlib import Path
 from tempfile import TemporaryDirectory
 
 from aiida import orm
 from aiida.common.exceptions import NotExistent
+from aiida.manage import get_manager
 from aiida.plugins import DataFactory, GroupFactory
 
 #: Executable and calculation plugin of each code.
@@ -31,6 +34,12 @@ CODES = {
 PSEUDO_LABEL, PSEUDO_PATTERN = 'pz-vbc', '*.pz-vbc.UPF'
 #: The daemon hands its PYTHONPATH on to its jobs: without the first line the engines would import AiiDA's packages.
 PREPEND_TEXT = 'unset PYTHONPATH\nexport OMP_NUM_THREADS=1'
+
+# Without a write-ahead log, whoever looks at a campaign on a busy machine may lock its daemon out, which then stalls.
+storage = get_manager().get_profile_storage()
+if storage.profile.storage_backend == 'core.sqlite_dos':
+    with contextlib.closing(sqlite3.connect(storage.filepath_database)) as database:
+        database.execute('PRAGMA journal_mode=WAL')
 
 engines, pseudos = Path(sys.argv[1]).resolve(), Path(sys.argv[2]).resolve()
 computer = orm.load_computer('localhost')

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import atexit
 import os
 import shutil
 import tempfile
@@ -16,6 +17,7 @@ if t.TYPE_CHECKING:
 
 # Importing AiiDA makes its configuration folder: not in the home of whoever runs the tests.
 os.environ['AIIDA_PATH'] = tempfile.mkdtemp(prefix='aiida-pace-tests-')
+atexit.register(shutil.rmtree, os.environ['AIIDA_PATH'], ignore_errors=True)
 
 pytest_plugins = [
     'aiida.tools.pytest_fixtures',
