@@ -106,8 +106,10 @@ def given(builder_of: BuilderOf, si_potential_files: Path) -> ProcessBuilder:
     return builder
 
 
-def calm(builder: ProcessBuilder) -> None:
-    builder.explore.lammps.parameters = orm.Dict({'temperature_start': 50.0, 'steps': 20, 'samples': 2})
+def calm(builder: ProcessBuilder, samples: int = 2) -> None:
+    builder.explore.lammps.parameters = orm.Dict(
+        {'temperature_start': 50.0, 'steps': 10 * samples, 'samples': samples, 'collect_grade': 1e3, 'halt_grade': 1e4}
+    )
     builder.explore.structures = {'cubic': orm.StructureData(ase=bulk('Si', a=5.43, cubic=True))}
 
 
@@ -127,6 +129,46 @@ def test_converges_after_quiet_rounds(given: ProcessBuilder) -> None:
     assert (state['cycle'], state['phase'], state['labels'], state['quiet_rounds']) == (2, 'converged', 81, 2)
 
 
+@pytest.mark.engines
+@pytest.mark.slow
+def test_learns_where_nothing_is_new(builder_of: BuilderOf) -> None:
+    """Quiet walkers, and an error above the target: frames of their MD are labelled and trained on."""
+    builder = builder_of({'stop': {'max_cycles': 3, 'target': 1e-4, 'min_audit': 2}, 'growth': {'frames': 3}})
+    calm(builder, samples=8)
+    results, node = run_get_node(builder)
+    assert node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_CONVERGENCE_NOT_REACHED.status
+    step = children(node)
+    assert step['cycle_01_judge'].outputs.result['action'] == 'learn'
+    lessons = results['datasets']['cycle_02'].frames
+    assert list(lessons.origin) == ['lesson'] * 3
+    audited = {digest for audit in results['audits'].values() for digest in exact_fingerprints(audit.frames)}
+    assert not audited & set(exact_fingerprints(lessons))
+    walked = [step[f'cycle_0{cycle}_explore'].inputs.lammps.potential for cycle in (1, 2, 3)]
+    assert walked[0] == walked[1] != walked[2] == step['cycle_02_train'].outputs.potential
+    assert 'cycle_02' in step['cycle_02_train'].inputs.fit.datasets
+    assert 'cycle_01' not in results['datasets']
+
+
+@pytest.mark.engines
+@pytest.mark.slow
+def test_learns_from_the_validation_that_failed(builder_of: BuilderOf) -> None:
+    """Gates that are not met: the frames of the validation are trained on, once; the next one costs no DFT."""
+    builder = builder_of({'stop': {'max_cycles': 2, 'quiet_rounds': 1, 'target': 1000.0, 'min_audit': 2}})
+    calm(builder, samples=4)
+    builder.validate.structures = {'diamond': orm.StructureData(ase=bulk('Si', a=5.4))}
+    builder.validate.parameters = orm.Dict({'volume_count': 5, 'elastic_constants': False, 'phonons': False})
+    builder.validate.tolerances = orm.Dict({'lattice_constant': 1e-9})
+    results, node = run_get_node(builder)
+    step = children(node)
+    verdict = step['cycle_01_judge_again'].outputs.result
+    assert (verdict['action'], verdict['reason']) == ('learn', 'gates_not_met')
+    assert results['datasets']['cycle_01_volumes'] == step['cycle_01_validate'].outputs.datasets.volumes
+    assert 'cycle_01_volumes' in step['cycle_01_train'].inputs.fit.datasets
+    assert 'cycle_02_volumes' not in results['datasets']
+    account = step['cycle_02_validate'].outputs.accounts.volumes
+    assert account['reused'] == account['requested'] == 5
+
+
 @pytest.fixture
 def broken(aiida_code_installed: Callable[..., orm.InstalledCode]) -> Callable[[str], orm.InstalledCode]:
     """Return a factory of codes that fail at once: no real engine can be made to do that to order."""
@@ -142,7 +184,7 @@ def test_loses_patience(given: ProcessBuilder) -> None:
     calm(given)
     settings = {'target': 1e-6, 'patience': 2, 'max_cycles': 9, 'min_audit': 2}
     given.stop = orm.Dict(settings)
-    given.growth = orm.Dict({'max_functions': 1})
+    given.growth = orm.Dict({'frames': 0, 'max_functions': 1})
     results, node = run_get_node(given)
     assert node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_NO_IMPROVEMENT.status
     assert 'no improvement in 2 cycles' in node.exit_message
