@@ -89,7 +89,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
         (
             'growth',
             GrowthConfig,
-            'what is learnt, and when the basis grows, where walkers are quiet and the audit error stays above its target',
+            'what is learnt, and when the basis grows, where walkers are quiet and the audit error is above its target',
         ),
     ):
         spec.input(
