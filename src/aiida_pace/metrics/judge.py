@@ -217,7 +217,7 @@ def _learn(case: _Case) -> Verdict | None:
     errors = basis_errors(case.history)
     if len(errors) > 1 and errors[-1] > (1 - case.stop.min_improvement) * errors[-2]:
         return None
-    message = f'{case.quiet} quiet rounds, but {case.audit}: there is more to learn from what the walkers pass through'
+    message = f'{case.quiet} quiet rounds, but {case.audit}: more frames are learnt from'
     return Verdict(Action.LEARN, case.fault, message)
 
 
