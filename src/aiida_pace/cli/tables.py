@@ -75,7 +75,9 @@ def _audit_cells(audit: Audit | None) -> list[str]:
 
 def _interval(audit: Audit) -> str:
     """Return the interval of an audit error; a dash when there are too few frames for one."""
-    return '-' if audit.lower is None or audit.upper is None else f'{audit.lower:.0f}-{audit.upper:.0f}'
+    if audit.lower is None:
+        return '-'
+    return f'{audit.lower:.0f}-' + ('?' if audit.upper is None else f'{audit.upper:.0f}')
 
 
 def audit_words(audit: Audit) -> str:

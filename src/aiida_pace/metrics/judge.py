@@ -154,8 +154,9 @@ class _Case:
         if audit is None:
             return 'there is no audit error yet'
         limits = ''
-        if audit.lower is not None and audit.upper is not None:
-            limits = f' ({100 * audit.confidence:g} % interval {1000 * audit.lower:.0f} to {1000 * audit.upper:.0f})'
+        if audit.lower is not None:
+            upper = 'any' if audit.upper is None else f'{1000 * audit.upper:.0f}'
+            limits = f' ({100 * audit.confidence:g} % interval {1000 * audit.lower:.0f} to {upper})'
         error = f'the audit error is {1000 * audit.value:.0f} meV/Å{limits} on {audit.frames} frames'
         relation = 'above' if audit.value > self.stop.target else 'within'
         gates = '; the property gates are not met' if self.gates is False else ''
