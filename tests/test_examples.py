@@ -20,16 +20,19 @@ EXAMPLES = Path(__file__).parents[1] / 'examples'
 PLUGINS = {
     'pw': 'quantumespresso.pw',
     'pacemaker': 'pace.train',
+    'pace_fit_linear': 'pace.train',
     'pace_yaml2yace': 'pace.train',
     'pace_activeset': 'pace.active_set',
 }
 
 
-@pytest.mark.parametrize('example', sorted(EXAMPLES.glob('*/submit*.py')), ids=lambda path: path.parent.name)
+@pytest.mark.parametrize(
+    'example', sorted(EXAMPLES.glob('*/submit*.py')), ids=lambda path: f'{path.parent.name}-{path.stem}'
+)
 def test_inputs_are_accepted(
     example: Path, aiida_profile_clean: t.Any, aiida_localhost: orm.Computer, tmp_path: Path, monkeypatch: t.Any
 ) -> None:
-    for name in CODES:
+    for name in {*CODES, *PLUGINS}:
         orm.InstalledCode(
             label=name,
             computer=aiida_localhost,
