@@ -1,4 +1,4 @@
-"""Silicon until its properties are those of DFT, within an hour: `verdi run examples/silicon/submit_validated.py`."""
+"""Train silicon until its properties are those of DFT: `verdi run examples/silicon/submit_validated.py`."""
 
 from aiida import orm
 from aiida.engine import submit
