@@ -82,8 +82,11 @@ def test_the_newest_campaign_is_the_one_that_was_made_last(archived: orm.WorkCha
 def test_a_campaign_goes_on_from_it(
     archived: orm.WorkChainNode, builder_of: BuilderOf, aiida_code_installed: Callable[..., orm.InstalledCode]
 ) -> None:
-    """It begins in cycle 5 with the last potential, all labels and audits; as its walkers cannot run, there it ends."""
-    builder = builder_of({'stop': {'max_cycles': 6}})
+    """It begins in cycle 5 with the last potential, all labels and audits; as its walkers cannot run, there it ends.
+
+    Also a campaign that fails hands over the best potential: only that of cycle 3 has more than two audit frames.
+    """
+    builder = builder_of({'stop': {'max_cycles': 6, 'min_audit': 3}})
     builder.restart_from = archived.uuid
     builder.explore.structures = {'cubic': orm.StructureData(ase=bulk('Si', a=5.43, cubic=True))}
     builder.explore.lammps.code = aiida_code_installed(
@@ -93,6 +96,8 @@ def test_a_campaign_goes_on_from_it(
     assert node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_EXPLORATION_FAILED.status
     assert set(children(node)) == {'cycle_05_explore'}
     assert children(node)['cycle_05_explore'].inputs.lammps.potential.uuid == SECOND
+    assert results['potential'].uuid == FIRST
+    assert results['active_set'].matches(results['potential'])
     assert {name: dataset.uuid for name, dataset in results['datasets'].items()} == {
         name: dataset.uuid for name, dataset in archived.outputs.datasets.items()
     }

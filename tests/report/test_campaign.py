@@ -7,6 +7,7 @@ from aiida import orm
 from aiida.plugins import WorkflowFactory
 from ase.build import bulk
 
+from aiida_pace.campaign.history import CycleRecord
 from aiida_pace.metrics.errors import Estimate
 from aiida_pace.report.campaign import PROCESS_TYPE, Pause, summarise_campaign
 from aiida_pace.report.checks import Check
@@ -336,6 +337,72 @@ def test_restart(campaign: Campaign) -> None:
     assert (row.name, row.audit) == ('cycle_02', summary.campaign.history[1].audit)
     third = summarise_campaign(Campaign(restart_from=second.node).node)
     assert (third.restarted_from, third.labels) == (second.node.pk, 9)
+
+
+def test_frames_of_a_validation_that_are_learnt_count(campaign: Campaign) -> None:
+    """Where gates are not met, its volumes and responses are trained on: 4 labels become 13."""
+    campaign.labelled('initial', 4)
+    potential = campaign.trained('initial', 0.1, 0.01).outputs.potential
+    campaign.explored('cycle_01', [1.0, 1.0])
+    campaign.labelled('cycle_01', 6, audits=6)
+    audit = (0.08, 0.06, 0.12, 6)
+    campaign.judged('cycle_01', audit, gated=True, potential=potential.uuid)
+    campaign.validated('cycle_01', ['diamond: 3 % off'], potential=potential)
+    assert summarise_campaign(campaign.node).labels == 4
+    campaign.judged('cycle_01', audit, gated=True, gates=False, potential=potential.uuid)
+    summary = summarise_campaign(campaign.node)
+    assert [(step.name, step.labels) for step in summary.steps] == [
+        ('initial', 4),
+        ('cycle_01', 13),
+        ('cycle_01_gates', 13),
+    ]
+    assert summary.labels == 13
+    assert list(summary.campaign.training) == ['initial', 'cycle_01_volumes', 'cycle_01_responses']
+
+
+def test_two_validations_of_a_cycle_are_both_paid_for(campaign: Campaign) -> None:
+    """That of the potential that is handed over comes after that of the last one; a restart has spent both, too."""
+    campaign.judged('cycle_01', (0.08, 0.06, 0.12, 6), gated=True)
+    campaign.validated('cycle_01')
+    campaign.validated('cycle_01')
+    summary = summarise_campaign(end(campaign.node, 601, 'not converged'))
+    assert [(step.name, step.requested, step.core_seconds) for step in summary.steps] == [
+        ('cycle_01', None, None),
+        ('cycle_01_gates', 18, pytest.approx(200.0)),
+    ]
+    assert summary.core_seconds == pytest.approx(200.0)
+    restarted = summarise_campaign(Campaign(restart_from=campaign.node).node)
+    assert restarted.campaign.core_seconds == pytest.approx(200.0)
+
+
+def test_a_basis_that_is_to_grow_does_so_after_a_restart(campaign: Campaign) -> None:
+    """A campaign that ended between the verdict and the training leaves that training to the next."""
+    potential = campaign.trained('initial', 0.1, 0.01).outputs.potential
+    result = {'action': 'grow_basis', 'reason': 'audit_above_target', 'message': 'too few', 'functions': {'Si': 45}}
+    record = CycleRecord(stage=0, potential=potential.uuid, walkers=2, completed=2)
+    node = campaign.call(campaign.node, 'cycle_01_judge', orm.CalcFunctionNode, status=0)
+    campaign.returns(node, 'result', orm.Dict({**result, 'history': [record.to_dict()]}))
+    campaign.node.set_process_state('killed')
+    state = summarise_campaign(Campaign(restart_from=campaign.node).node).campaign
+    assert (state.needs_training, state.functions, state.potential) == (True, {'Si': 45}, potential.uuid)
+
+
+def test_a_step_that_was_run_again_counts_once(campaign: Campaign) -> None:
+    """After a crash AiiDA runs a step anew: what the calcfunction made then is what the campaign trains on."""
+    campaign.labelled('initial', 4)
+    campaign.split('initial', training=3)
+    campaign.call(campaign.node, 'initial_split', orm.CalcFunctionNode)
+    summary = summarise_campaign(campaign.node)
+    assert (summary.labels, summary.campaign.requested) == (3, 4)
+
+
+def test_a_restart_from_a_campaign_that_is_not_here(campaign: Campaign) -> None:
+    """The link to it is a UUID only: an archive of the second campaign does not hold the first."""
+    missing = orm.WorkChainNode()
+    second = Campaign(restart_from=missing)
+    summary = summarise_campaign(Campaign(restart_from=second.node).node)
+    assert (summary.restarted_from, summary.lost_campaign) == (second.node.pk, missing.uuid)
+    assert summarise_campaign(campaign.node).lost_campaign is None
 
 
 def test_maxvol_that_gave_way_is_no_fault(campaign: Campaign) -> None:

@@ -118,6 +118,11 @@ def findings(summary: CampaignSummary) -> list[str]:
     found += [f'Property beyond its tolerance: {sentence}' for sentence in summary.failed_gates or ()]
     if summary.restarted_from is not None:
         found.append(f'It goes on from campaign {summary.restarted_from}, whose labels and cycles it has.')
+    if summary.lost_campaign is not None:
+        found.append(
+            f'It goes on from campaign {summary.lost_campaign}, which is not in this profile: what that one labelled '
+            'and spent is not counted here.'
+        )
     return found
 
 

@@ -15,7 +15,7 @@ from aiida_pace.report.checks import Check, checks
 from aiida_pace.report.progress import Progress, progress
 from aiida_pace.report.steps import StepSummary, summarise_steps
 from aiida_pace.workflows import rows
-from aiida_pace.workflows.records import Call, calls, read_records, start_state
+from aiida_pace.workflows.records import Call, calls, lost_campaign, read_records, start_state
 
 __all__ = ('PROCESS_TYPE', 'CampaignSummary', 'Fault', 'Pause', 'summarise_campaign')
 
@@ -52,6 +52,7 @@ class CampaignSummary:
     :param quiet_target: number of quiet rounds in a row that are asked for.
     :param campaign: where it stands, as its work chain and a restart see it.
     :param restarted_from: the campaign that this one goes on from.
+    :param lost_campaign: UUID of one of those, when the profile lacks it: its labels and costs are not counted.
     :param failed_gates: a sentence on each property of the last validation that is beyond its tolerance; None when
         there is none.
     :param checks: what the check before the first DFT run found wrong.
@@ -70,6 +71,7 @@ class CampaignSummary:
     campaign: CampaignState
     elapsed: float
     restarted_from: int | None
+    lost_campaign: str | None
     steps: tuple[StepSummary, ...]
     progress: Progress | None
     failed_gates: tuple[str, ...] | None
@@ -157,6 +159,7 @@ def summarise_campaign(node: orm.WorkChainNode) -> CampaignSummary:
         campaign=fold(records, start),
         elapsed=((node.mtime if state in rows.ENDED else timezone.now()) - node.ctime).total_seconds(),
         restarted_from=rows.restarted_from(pk),
+        lost_campaign=lost_campaign(pk),
         steps=summarise_steps(pk, steps, records, start),
         progress=progress(running) if running else None,
         failed_gates=_failed_gates(records, running),

@@ -24,7 +24,7 @@ from aiida_pace.campaign.records import (
 from aiida_pace.campaign.state import CampaignState, fold
 from aiida_pace.workflows import rows
 
-__all__ = ('Call', 'calls', 'campaign_state', 'read_given', 'read_records', 'start_state')
+__all__ = ('Call', 'calls', 'campaign_state', 'lost_campaign', 'read_records', 'resumed_state', 'start_state')
 
 OUTPUTS = (
     *('output_parameters', 'dataset', 'training', 'audit', 'potential', 'active_set', 'gates'),
@@ -83,11 +83,22 @@ def campaign_state(pk: int) -> CampaignState:
 def start_state(pk: int) -> CampaignState:
     """Return the state that the campaign ``pk`` begins in: with what it was given, where an earlier one stood."""
     earlier = rows.restarted_from(pk)
-    state = CampaignState() if earlier is None else start_state(earlier).resumed(read_records(earlier))
-    return state.with_given(read_given(pk))
+    state = CampaignState() if earlier is None else resumed_state(earlier)
+    return state.with_given(_given(pk))
 
 
-def read_given(pk: int) -> GivenRecord:
+def resumed_state(pk: int) -> CampaignState:
+    """Return where a campaign goes on that restarts from the campaign ``pk``."""
+    return start_state(pk).resumed(read_records(pk))
+
+
+def lost_campaign(pk: int) -> str | None:
+    """Return the UUID of a campaign that ``pk`` goes on from, directly or not, when the profile lacks it."""
+    earlier = rows.restarted_from(pk)
+    return rows.restart_uuid(pk) if earlier is None else lost_campaign(earlier)
+
+
+def _given(pk: int) -> GivenRecord:
     """Return what the campaign ``pk`` was given to start from."""
     datasets, given = {}, {}
     for _, label, uuid, count in rows.inputs_of_called(pk, 0, '%', ['uuid', 'attributes.count']):

@@ -20,6 +20,7 @@ __all__ = (
     'called',
     'inputs_of_called',
     'outputs_of_called',
+    'restart_uuid',
     'restarted_from',
 )
 
@@ -110,12 +111,17 @@ def cached_runs(pk: int) -> Rows:
     return _rows(query, [('process_1', 'id'), ('process_3', 'id')])
 
 
+def restart_uuid(pk: int) -> str | None:
+    """Return the UUID of the campaign that the campaign ``pk`` goes on from."""
+    return next((uuid for *_, uuid in inputs_of_called(pk, 0, 'restart_from', ['attributes.value'])), None)
+
+
 def restarted_from(pk: int) -> int | None:
     """Return the key of the campaign that the campaign ``pk`` goes on from; None also when the profile lacks it."""
-    for *_, uuid in inputs_of_called(pk, 0, 'restart_from', ['attributes.value']):
-        query = orm.QueryBuilder().append(orm.ProcessNode, filters={'uuid': uuid}, project='id')
-        return t.cast('int | None', query.first(flat=True))
-    return None
+    if (uuid := restart_uuid(pk)) is None:
+        return None
+    query = orm.QueryBuilder().append(orm.ProcessNode, filters={'uuid': uuid}, project='id')
+    return t.cast('int | None', query.first(flat=True))
 
 
 def _rows(query: orm.QueryBuilder, columns: Sequence[tuple[str, str]]) -> Rows:
