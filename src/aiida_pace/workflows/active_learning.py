@@ -57,12 +57,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         spec.outline(
             cls.setup,
             if_(cls.should_check)(cls.check, cls.inspect_check),
-            if_(cls.should_label_initial)(
-                cls.generate_initial,
-                cls.inspect_initial,
-                cls.label,
-                cls.inspect_labels,
-            ),
+            if_(cls.should_label_initial)(cls.generate_initial, cls.inspect_initial, cls.label, cls.inspect_labels),
             if_(cls.should_train)(cls.train, cls.inspect_training),
             while_(cls.should_run_cycle)(
                 cls.explore,
