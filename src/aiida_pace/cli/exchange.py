@@ -181,7 +181,7 @@ def _find_datasets(identifier: str) -> list[AtomsDatasetData]:
 
     from aiida_pace.data.dataset import AtomsDatasetData
     from aiida_pace.report.campaign import PROCESS_TYPE
-    from aiida_pace.workflows.graph import children
+    from aiida_pace.workflows.records import campaign_state
 
     try:
         node = orm.load_node(identifier)
@@ -198,10 +198,7 @@ def _find_datasets(identifier: str) -> list[AtomsDatasetData]:
     assert node.pk is not None
     if 'datasets' in node.outputs:
         return list(node.outputs.datasets.values())
-    given = list(node.inputs.datasets.values()) if 'datasets' in node.inputs else []
-    splits = [step for label, step in children(node).items() if label.endswith('_split')]
-    splits.sort(key=lambda step: step.ctime)
-    datasets = given + [step.outputs.training for step in splits if 'training' in step.outputs]
-    if not datasets:
+    training = campaign_state(node.pk).training.values()
+    if not training:
         raise click.ClickException(f'campaign {node.pk} has no labelled frames yet: `aiida-pace status` shows it.')
-    return datasets
+    return [t.cast(AtomsDatasetData, orm.load_node(dataset.uuid)) for dataset in training]

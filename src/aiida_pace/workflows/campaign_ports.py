@@ -148,7 +148,7 @@ def define_outputs(spec: WorkChainSpec) -> None:
         'potential',
         valid_type=AcePotentialData,
         required=False,
-        help='The potential: the last one, unless one before had a lower audit error.',
+        help='The potential: the last one, unless one before had a lower audit error; at 4xx, too.',
     )
     spec.output('active_set', valid_type=AceActiveSetData, required=False, help='Its active set.')
     spec.output('training', valid_type=orm.Dict, required=False, help='Errors of its fit.')

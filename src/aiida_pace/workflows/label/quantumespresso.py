@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import typing as t
 from collections.abc import Iterator, Sequence
 
 import numpy as np
@@ -35,7 +34,7 @@ def has_scf_failed(run: orm.ProcessNode | None) -> bool:
         return False
     if run.is_finished_ok:
         return failure(run) is not None
-    jobs = sorted(_jobs(run), key=lambda job: t.cast(int, job.pk))
+    jobs = sorted(_jobs(run), key=lambda job: job.ctime)
     return bool(jobs) and jobs[-1].exit_status in SCF_STATUSES
 
 

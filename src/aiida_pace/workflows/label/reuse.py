@@ -158,7 +158,7 @@ def interrupted_runs(
         tag='labelling',
     )
     runs: dict[int, list[orm.ProcessNode]] = {}
-    for node, index in query.order_by({'labelling': {'id': 'asc'}}).all():
+    for node, index in query.order_by({'labelling': {'ctime': 'asc'}}).all():
         numbers = {
             frame_key(row): keys[fingerprint]
             for row, fingerprint in enumerate(index['fingerprints'])
@@ -201,7 +201,7 @@ def _indices(settings: Settings) -> list[tuple[int, dict[str, t.Any]]]:
         project=['id', f'extras.{LABELS_EXTRA}'],
         tag='dataset',
     )
-    return [(pk, index) for pk, index in query.order_by({'dataset': {'id': 'asc'}}).all()]
+    return [(pk, index) for pk, index in query.order_by({'dataset': {'ctime': 'asc'}}).all()]
 
 
 def _fingerprints(frames: Frames) -> list[str]:
