@@ -199,9 +199,13 @@ def _find_datasets(identifier: str) -> list[AtomsDatasetData]:
     if 'datasets' in node.outputs:
         return list(node.outputs.datasets.values())
     given = list(node.inputs.datasets.values()) if 'datasets' in node.inputs else []
-    splits = [step for label, step in children(node).items() if label.endswith('_split')]
-    splits.sort(key=lambda step: step.ctime)
-    datasets = given + [step.outputs.training for step in splits if 'training' in step.outputs]
+    # Earlier campaigns set the audit frames apart in a step of its own.
+    steps = sorted(children(node).items(), key=lambda item: item[1].ctime)
+    is_split = any(label.endswith('_split') for label, _ in steps)
+    suffix, output = ('_split', 'training') if is_split else ('_label', 'dataset')
+    datasets = given + [
+        step.outputs[output] for label, step in steps if label.endswith(suffix) and output in step.outputs
+    ]
     if not datasets:
         raise click.ClickException(f'campaign {node.pk} has no labelled frames yet: `aiida-pace status` shows it.')
     return datasets

@@ -156,9 +156,13 @@ def _train_columns(child: Phase) -> dict[str, t.Any]:
 
 def _training_labels(pk: int) -> list[tuple[str, int]]:
     """Return, by step, how many of its labels may be trained on: all but the audit frames."""
-    labels = {key: label.removesuffix('_split') for label, key in graph.called(pk, 1, None, ('id',), {1: '%split'})}
-    rows = graph.outputs_of_called(pk, 1, ['training'], 'attributes.count')
-    return [(labels[key], count) for key, _, count in rows if key in labels]
+    counts: dict[str, int] = {}
+    # Earlier campaigns set the audit frames apart in a step of its own.
+    for suffix, output in (('_label', 'dataset'), ('_split', 'training')):
+        steps = {key: label for label, key in graph.called(pk, 1, None, ('id',), {1: f'%{suffix}'})}
+        rows = graph.outputs_of_called(pk, 1, [output], 'attributes.count')
+        counts |= {steps[key].removesuffix(suffix): count for key, _, count in rows if key in steps}
+    return list(counts.items())
 
 
 def given_labels(pk: int) -> int:

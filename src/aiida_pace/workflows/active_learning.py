@@ -14,7 +14,6 @@ from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
 from aiida_pace.calculations.functions.audit import (
     concatenate_frames,
     draw_frames,
-    split_labels,
     summarise_audit,
 )
 from aiida_pace.calculations.functions.judge import judge_cycle, weighted_error
@@ -134,6 +133,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         self._enter('generate')
         inputs = {**self.exposed_inputs(InitialSetWorkChain, 'initial'), 'seed': self.inputs.seed}
         inputs['basis'] = {**inputs.get('basis', {}), 'parameters': self.inputs.train.fit.parameters}
+        inputs['closest'] = self.inputs.closest
         return ToContext(initial=self.submit(InitialSetWorkChain, labelled('initial_generate', inputs)))
 
     def inspect_initial(self) -> ExitCode | None:
@@ -145,21 +145,14 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
 
     def has_frames_to_label(self) -> bool:
         """Return whether there is something to label."""
-        return self.ctx.candidates is not None or bool(self.ctx.drawn)
+        return self.ctx.candidates is not None or self.ctx.drawn is not None
 
     def label(self) -> ToContext:
         """Label the candidates, and with them the frames drawn at random, with DFT."""
-        candidates = {} if self.ctx.candidates is None else {'candidates': self.ctx.candidates}
-        dataset = self._concatenated({**candidates, **self.ctx.drawn}, 'frames')
+        dataset = self.ctx.drawn if self.ctx.candidates is None else self.ctx.candidates
         self._enter('label', frames=dataset.count)
-        inputs = {**self.exposed_inputs(LabelWorkChain, 'label'), 'dataset': dataset}
+        inputs = {**self.exposed_inputs(LabelWorkChain, 'label'), 'dataset': dataset, 'closest': self.inputs.closest}
         return ToContext(labels=self.submit(LabelWorkChain, labelled(f'{self.cycle_label}_label', inputs)))
-
-    def _concatenated(self, datasets: t.Mapping[str, t.Any], what: str) -> t.Any:
-        """Return the frames of several data sets as one; a single one stays as it is."""
-        if len(datasets) == 1:
-            return next(iter(datasets.values()))
-        return concatenate_frames(**datasets, metadata={'call_link_label': f'{self.cycle_label}_{what}'})
 
     def inspect_labels(self) -> ExitCode | None:
         """Take the new labels; stop when too many failed in all, or when the first ones make no fit."""
@@ -170,8 +163,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         self.ctx.requested += account['requested']
         self.ctx.failed += account['failed']
         self.ctx.core_seconds += account['core_seconds']
-        if 'dataset' in labels.outputs:
-            self._take_labels(labels.outputs.dataset)
+        self._take_labels(labels)
         # A cycle asks for few frames: what may fail is a share of all that the campaign has asked for.
         if self.ctx.failed > self.inputs.label.max_failed_fraction.value * self.ctx.requested:
             return self._stop(self.exit_codes.ERROR_LABELS_FAILED, labels)
@@ -179,19 +171,16 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
             return self._stop(self.exit_codes.ERROR_LABELS_INSUFFICIENT, cause)
         return None
 
-    def _take_labels(self, labels: t.Any) -> None:
-        """Set the audit frames apart from what is trained on."""
-        costs = label_costs(labels)
-        parts = split_labels(labels, metadata={'call_link_label': f'{self.cycle_label}_split'})
-        if 'audit' in parts:
-            self.ctx.audits[self.cycle_label] = parts['audit']
+    def _take_labels(self, labels: orm.WorkChainNode) -> None:
+        """Take the audit frames, and what is trained on."""
+        if 'audit' in labels.outputs:
+            self.ctx.audits[self.cycle_label] = labels.outputs.audit
             self.ctx.audited[self.cycle_label] = {'potential': self.ctx.potential.uuid, 'stage': self.ctx.stage}
-        if 'training' in parts:
-            self._add_training_set(self.cycle_label, parts['training'])
-            self.ctx.new_labels = parts['training'].count
-            self.ctx.training_core_seconds += sum(
-                cost for cost, origin in zip(costs, labels.frames.origin, strict=True) if origin != 'audit'
-            )
+        if 'dataset' in labels.outputs:
+            dataset = labels.outputs.dataset
+            self._add_training_set(self.cycle_label, dataset)
+            self.ctx.new_labels = dataset.count
+            self.ctx.training_core_seconds += sum(label_costs(dataset))
 
     def should_train(self) -> bool:
         """Return whether there is something new to learn, or a larger basis to learn it with."""
@@ -259,7 +248,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         samples = {f'samples__{name}': node for name, node in self._samples().items()}
         if samples:
             known = {f'known__{name}': node for name, node in self._known().items()}
-            self.ctx.drawn = draw_frames(
+            drawn = draw_frames(
                 self.inputs.audit,
                 orm.Int(self._growth_config.frames if self._wants_random_training_frames else 0),
                 orm.Int(self._max_dft_atoms),
@@ -268,6 +257,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
                 **known,
                 metadata={'call_link_label': f'{self.cycle_label}_draw'},
             )
+            self.ctx.drawn = drawn.get('dataset')
 
     def has_halts(self) -> bool:
         """Return whether some walker met what the potential does not know."""
@@ -276,13 +266,15 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
     def select(self) -> ToContext:
         """Choose what to label around the halts."""
         self._enter('select', halts=len(self.ctx.halted))
-        known = self._known() | {f'drawn_{name}': node for name, node in self.ctx.drawn.items()}
         inputs = {
             **self.exposed_inputs(CandidatesWorkChain, 'select'),
             **self._potential(),
+            **({} if self.ctx.drawn is None else {'drawn': self.ctx.drawn}),
+            'evaluate': self.inputs.evaluate,
+            'closest': self.inputs.closest,
             'extrapolative': dict(self.ctx.exploration.outputs.extrapolative),
             'samples': {name: frames for name, frames in self._samples().items() if name in self.ctx.halted},
-            'known': known,
+            'known': self._known(),
             'seed': self._cycle_seed(),
         }
         return ToContext(selection=self.submit(CandidatesWorkChain, labelled(f'{self.cycle_label}_select', inputs)))
@@ -305,9 +297,11 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
     def audit(self) -> ToContext:
         """Evaluate the potential that made the MD on the audit frames."""
         audits = self._audits_of_potential()
-        dataset = self._concatenated(audits, 'audit_frames')
+        dataset = next(iter(audits.values()))
+        if len(audits) > 1:
+            dataset = concatenate_frames(**audits, metadata={'call_link_label': f'{self.cycle_label}_audit_frames'})
         self._enter('audit', frames=dataset.count)
-        inputs = {**self.inputs.select.evaluate, **self._potential(), 'dataset': dataset}
+        inputs = {**self.inputs.evaluate, **self._potential(), 'dataset': dataset}
         return ToContext(
             audit_process=self.submit(PaceEvaluateCalculation, labelled(f'{self.cycle_label}_audit', inputs))
         )
@@ -359,12 +353,12 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         """Compare properties of the potential with DFT."""
         self._enter('validate', structures=len(self.inputs.validate.structures))
         inputs = {**self.exposed_inputs(ValidateWorkChain, 'validate'), **self._potential()}
-        inputs['label'] = {
+        inputs['label'] = {'closest': self.inputs.closest} | {
             name: value
             for name, value in self.exposed_inputs(LabelWorkChain, 'label').items()
             if name != 'duplicate_tolerance'
         }
-        inputs['evaluate'] = self.inputs.select.evaluate
+        inputs['evaluate'] = self.inputs.evaluate
         # In the last cycle one potential may have been validated, and another one is handed over.
         label = f'{self.cycle_label}_validate' + ('' if self._verdict('action') == Action.VALIDATE else '_again')
         return ToContext(validation=self.submit(ValidateWorkChain, labelled(label, inputs)))

@@ -49,7 +49,7 @@ class CampaignWorkChain(ResumableWorkChain):
             self.ctx.active_set = self.inputs.active_set if 'active_set' in self.inputs else None
             self.ctx.potentials[self.ctx.potential.uuid] = {**self._potential(), 'training': None}
         self.ctx.candidates = self.ctx.audit = self.ctx.gates = self.ctx.verdict = None
-        self.ctx.halted, self.ctx.drawn = [], {}
+        self.ctx.halted, self.ctx.drawn = [], None
 
     @property
     def cycle_label(self) -> str:
@@ -109,7 +109,7 @@ class CampaignWorkChain(ResumableWorkChain):
         """Forget what belonged to the last cycle."""
         self.ctx.cycle += 1
         self.ctx.new_labels = 0
-        self.ctx.candidates, self.ctx.drawn, self.ctx.audit = None, {}, None
+        self.ctx.candidates = self.ctx.drawn = self.ctx.audit = None
         self.ctx.previous = self.ctx.verdict or self.ctx.previous
 
     def _add_training_set(self, name: str, dataset: t.Any) -> None:

@@ -95,20 +95,22 @@ def _add_verdict(state: CampaignState, verdict: orm.Dict, cycle: int) -> None:
 
 def _add_labels(state: CampaignState, steps: dict[str, orm.ProcessNode], cycle: int) -> None:
     label = cycle_label(cycle)
-    labelling, split = steps.get(f'{label}_label'), steps.get(f'{label}_split')
+    labelling = steps.get(f'{label}_label')
     if labelling is None or 'output_parameters' not in labelling.outputs:
         return
     account = labelling.outputs.output_parameters
     state.requested += account['requested']
     state.failed += account['failed']
     state.core_seconds += account['core_seconds']
-    if split is None or not split.is_finished_ok:
-        return
-    if 'audit' in split.outputs:
-        state.audits[label] = split.outputs.audit
-    if 'training' in split.outputs:
-        labels, state.datasets[label] = labelling.outputs.dataset, split.outputs.training
-        state.new_labels += split.outputs.training.count
+    # Earlier campaigns set the audit frames apart in a step of its own.
+    split = steps.get(f'{label}_split')
+    audit, training = (labelling, 'dataset') if split is None else (split, 'training')
+    if 'audit' in audit.outputs:
+        state.audits[label] = audit.outputs.audit
+    if training in audit.outputs:
+        labels = labelling.outputs.dataset
+        state.datasets[label] = audit.outputs[training]
+        state.new_labels += state.datasets[label].count
         origins = zip(label_costs(labels), labels.frames.origin, strict=True)
         state.training_core_seconds += sum(cost for cost, origin in origins if origin != 'audit')
 
