@@ -33,7 +33,6 @@ def test_each_step_has_a_label_of_its_own(one: Step, other: Step) -> None:
         ('check', Step(Phase.CHECK)),
         ('initial_generate', Step(Phase.GENERATE)),
         ('initial_label', Step(Phase.LABEL)),
-        ('cycle_01_frames', Step(Phase.GATHER_FRAMES, 1)),
         ('cycle_03_audit', Step(Phase.AUDIT, 3)),
         ('cycle_03_audit_frames', Step(Phase.GATHER_AUDIT, 3)),
         ('cycle_03_audit_errors', Step(Phase.AUDIT_ERRORS, 3)),

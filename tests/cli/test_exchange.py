@@ -161,10 +161,9 @@ class TestExport:
         campaign = Campaign(given=2)
         initial, first = (random_frames((3, 1), labelled=True, seed=seed) for seed in (1, 2))
         for step, frames in {'initial': initial, 'cycle_01': first}.items():
-            labelling, _ = campaign.label(step, 2)
-            campaign.returns(labelling, 'output_parameters', campaign.account(2))
-            node = campaign.call(campaign.node, f'{step}_split', orm.CalcFunctionNode, status=0)
-            campaign.returns(node, 'training', AtomsDatasetData(frames))
+            node, _ = campaign.label(step, 2)
+            campaign.returns(node, 'output_parameters', campaign.account(2))
+            campaign.returns(node, 'dataset', AtomsDatasetData(frames))
             campaign.returns(node, 'audit', AtomsDatasetData(dataset(1, first=6.0).frames))
         campaign.label('cycle_02', 3)
         result = run('export', campaign.node.pk, tmp_path / 'all.xyz')

@@ -24,14 +24,18 @@ Parse = Callable[..., tuple[dict[str, orm.Data], ExitCode]]
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A calculation, and what its account says when nothing was made."""
+    """A calculation, the link label of its frames, and what its account says when nothing was made."""
 
     name: str
     process: type
+    frames: str
     causes: str
 
 
-JOBS = [Job('pace.swarm', PaceSwarmCalculation, 'missing'), Job('pace.embed', PaceEmbedCalculation, 'failed')]
+JOBS = [
+    Job('pace.swarm', PaceSwarmCalculation, 'datasets__halts', 'missing'),
+    Job('pace.embed', PaceEmbedCalculation, 'dataset', 'failed'),
+]
 
 
 @pytest.fixture(params=JOBS, ids=lambda job: job.name)
@@ -51,7 +55,7 @@ def parse_frames(job: Job, aiida_localhost: orm.Computer, tmp_path: Path) -> Par
             (tmp_path / archive).write_bytes(frames)
         if account is not None:
             (tmp_path / report).write_text(account)
-        inputs = {'dataset': AtomsDatasetData(random_frames()), 'potential': recorded_potential()}
+        inputs = {job.frames: AtomsDatasetData(random_frames()), 'potential': recorded_potential()}
         return parse(
             job.name,
             aiida_localhost,
@@ -107,7 +111,11 @@ def test_a_run_that_was_cut_short(parse_frames: Parse, job: Job) -> None:
         (random_frames((2, 3)), '[2]', 'is no JSON object'),
         (random_frames((2, 3)), '{"count": 2, "wall_time_seconds": NaN}', 'holds NaN'),
         (random_frames((2, 3)), '{"count": 3}', 'it holds 2 frames, its account tells of 3'),
-        (random_frames((9, 9), numbers=(14, 32)), '{"count": 2}', 'it holds Ge, which is not in `dataset`'),
+        (
+            random_frames((9, 9), numbers=(14, 32)),
+            '{"count": 2}',
+            'it holds Ge, which the frames given to the job do not',
+        ),
         (random_frames((2, 3)).take([0, 0]), '{"count": 2}', 'repeat an earlier one'),
     ],
 )

@@ -21,6 +21,7 @@ from aiida_pace.frames import Frames
 from aiida_pace.structures.fingerprint import exact_fingerprints
 from aiida_pace.workflows.graph import children
 from tests.fixtures.loop import BuilderOf
+from tests.fixtures.nodes import stored_copies
 from tests.fixtures.silicon import silicon_campaign
 
 ActiveLearningWorkChain = WorkflowFactory('pace.active_learning')
@@ -29,6 +30,12 @@ AcePotentialData = DataFactory('pace.potential')
 AtomsDatasetData = DataFactory('pace.dataset')
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
+
+
+def halting_sets(campaign: orm.WorkChainNode) -> list[t.Any]:
+    """Return the extrapolative frames of all walkers that halted."""
+    explored = [node.outputs for label, node in children(campaign).items() if label.endswith('_explore')]
+    return [outputs.extrapolative[name] for outputs in explored for name in outputs.output_parameters['halted']]
 
 
 @pytest.mark.engines
@@ -59,7 +66,8 @@ def test_two_cycles(builder_of: BuilderOf) -> None:
         account = step[label].outputs.output_parameters
         assert account['requested'] == step[label].inputs.dataset.count
         assert account['requested'] == account['labelled'] + account['failed'] + account['rejected']
-        assert account['labelled'] == step[label].outputs.dataset.count
+        outputs = step[label].outputs
+        assert account['labelled'] == sum(outputs[name].count for name in ('dataset', 'audit') if name in outputs)
     assert set(results['datasets']) <= {label.removesuffix('_label') for label in rounds}
     frames = [dataset.frames for name in ('datasets', 'audits') for dataset in results[name].values()]
     sources = [uuid for part in frames for uuid in part.label_uuid]
@@ -75,6 +83,12 @@ def test_two_cycles(builder_of: BuilderOf) -> None:
     halted = step['cycle_01_explore'].outputs.extrapolative[summary['halted'][0]].frames
     assert halted.origin[-1] == 'halt'
     assert halted.max_grade()[-1] > 10
+
+    # From the dump of the walker to the training set: extrapolative frames, pool, candidates, labels.
+    digests = {exact_fingerprints(found.frames.take([len(found.frames) - 1]))[0] for found in halting_sets(node)}
+    copies = [count for digest, count in stored_copies().items() if digest in digests]
+    assert len(copies) == len(digests) > 0
+    assert max(copies) <= 4
 
     # What was learnt changed the potential, and the data it was trained on grew.
     first, second = (step[label].outputs.potential for label in ('initial_train', 'cycle_01_train'))
@@ -230,7 +244,7 @@ def test_starts_from_a_potential(
     [
         ('train.fit.code', 'pace.train', 'ERROR_TRAINING_FAILED', {'datasets'}),
         ('explore.lammps.code', 'pace.lammps', 'ERROR_EXPLORATION_FAILED', {'datasets', 'potential', 'active_set'}),
-        ('select.evaluate.code', 'pace.evaluate', 'ERROR_SELECTION_FAILED', {'datasets', 'potential', 'active_set'}),
+        ('evaluate.code', 'pace.evaluate', 'ERROR_SELECTION_FAILED', {'datasets', 'potential', 'active_set'}),
         ('label.pw.code', 'quantumespresso.pw', 'ERROR_LABELS_FAILED', {'datasets', 'potential', 'active_set'}),
     ],
 )

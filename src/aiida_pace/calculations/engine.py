@@ -10,8 +10,8 @@ from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 
-from aiida_pace.calculations.base import PaceCalcJob
-from aiida_pace.config import Config, config_error
+from aiida_pace.calculations.base import PaceCalcJob, validate_closest
+from aiida_pace.config import CLOSEST, Config, config_error
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
@@ -75,7 +75,7 @@ class PaceEngineCalcJob(PaceCalcJob):
         """Write what `write_inputs` adds; the other files are copied from the nodes."""
         inputs = self.inputs
         files = [
-            (inputs.dataset.uuid, inputs.dataset.FILENAME, self.FILENAME_FRAMES),
+            *self.provide_frames(folder),
             (inputs.potential.uuid, inputs.potential.FILENAME, self.FILENAME_POTENTIAL),
         ]
         arguments = [self.FILENAME_FRAMES, self.FILENAME_POTENTIAL, '--output', self.FILENAMES_RESULT[0]]
@@ -96,6 +96,11 @@ class PaceEngineCalcJob(PaceCalcJob):
         # Results go to the repository once, as output nodes, not twice.
         calcinfo.retrieve_temporary_list = list(self.FILENAMES_RESULT)
         return calcinfo
+
+    def provide_frames(self, folder: Folder) -> list[tuple[str, str, str]]:
+        """Provide `FILENAME_FRAMES`: return the file of the node to copy, or write one into ``folder``."""
+        dataset = self.inputs.dataset
+        return [(dataset.uuid, dataset.FILENAME, self.FILENAME_FRAMES)]
 
     def write_inputs(self, folder: Folder) -> list[str]:
         """Write what this job needs beyond the files of the nodes; return the arguments that name it."""
@@ -121,6 +126,13 @@ class PaceFramesCalcJob(PaceEngineCalcJob):
             validator=cls.validate_parameters,
             help=f'Settings of `{cls.CONFIG.__name__}`.',
         )
+        spec.input(
+            'closest',
+            valid_type=orm.Float,
+            default=lambda: orm.Float(CLOSEST),
+            validator=validate_closest,
+            help='No distance in a frame that is made is below this times the sum of the two covalent radii.',
+        )
         spec.output('dataset', valid_type=AtomsDatasetData, required=False, help='The frames that were made.')
 
     @classmethod
@@ -132,6 +144,7 @@ class PaceFramesCalcJob(PaceEngineCalcJob):
     def write_inputs(self, folder: Folder) -> list[str]:
         """Write all settings, those with their default too."""
         settings = self.CONFIG.model_validate(self.inputs.parameters.get_dict()).model_dump(mode='json')
+        settings['closest'] = self.inputs.closest.value
         with folder.open(self.FILENAME_SETTINGS, 'w', encoding='utf-8') as handle:
             json.dump(settings, handle, sort_keys=True)
         return ['--settings', self.FILENAME_SETTINGS]

@@ -25,7 +25,6 @@ class Phase(str, Enum):
     EXPLORE = 'explore'
     DRAW = 'draw'
     SELECT = 'select'
-    GATHER_FRAMES = 'frames'
     LABEL = 'label'
     SPLIT = 'split'
     GATHER_AUDIT = 'audit_frames'

@@ -106,9 +106,10 @@ def make_inputs(
         },
         'explore': {'lammps': {'code': codes['lammps'], 'metadata': metadata}},
         'select': {
-            name: {'code': codes[f'pace_{name}'], 'metadata': metadata}
-            for name in ('swarm', 'embed', 'select', 'evaluate')
+            name: {'code': codes[code], 'metadata': metadata}
+            for name, code in (('swarm', 'pace_swarm'), ('embed', 'pace_embed'), ('maxvol', 'pace_select'))
         },
+        'evaluate': {'code': codes['pace_evaluate'], 'metadata': metadata},
     }
 
 

@@ -107,9 +107,8 @@ def interstitial(given: RecipeContext, index: int) -> Atoms:
     hole = int(np.argmax((lengths / radii_of(atoms.numbers)).min(axis=1)))
     atoms.append(str(given.rng.choice(atoms.get_chemical_symbols())))
     atoms.positions[-1] = places[hole]
-    closest = given.config.closest
-    atoms = pushed_apart(atoms, contact_diameters(atoms.get_chemical_symbols(), closest))
-    return _named(opened(atoms, closest), 'interstitial')
+    atoms = pushed_apart(atoms, contact_diameters(atoms.get_chemical_symbols(), given.closest))
+    return _named(opened(atoms, given.closest), 'interstitial')
 
 
 def surface(given: RecipeContext, index: int) -> Atoms:
@@ -143,12 +142,12 @@ def packing(given: RecipeContext, index: int) -> Atoms:
     count = int(rng.integers(min(4, config.max_atoms), config.max_atoms + 1))
     symbols = given.fill(count, palette)
     bonds = np.array([lattices.bond_of(symbol, config.lattice_constants).at(12) for symbol in symbols])
-    diameters = np.maximum(rng.uniform(0.65, 0.82) * bonds, contact_diameters(symbols, config.closest))
+    diameters = np.maximum(rng.uniform(0.65, 0.82) * bonds, contact_diameters(symbols, given.closest))
     volume = np.sum(np.maximum(bonds, diameters / 0.8) ** 3) / math.sqrt(2) * rng.uniform(0.95, 1.5)
     shape = np.exp(rng.uniform(-0.15, 0.15, 3))
     edges = shape * (volume / shape.prod()) ** (1 / 3)
     atoms = Atoms(symbols, positions=rng.uniform(size=(count, 3)) * edges, cell=edges, pbc=True)
-    return _named(opened(pushed_apart(atoms, diameters), config.closest), 'packing')
+    return _named(opened(pushed_apart(atoms, diameters), given.closest), 'packing')
 
 
 def user(given: RecipeContext, index: int) -> Atoms:
@@ -197,8 +196,8 @@ def _reach(given: RecipeContext, first: str, second: str) -> tuple[float, float]
     constants = given.config.lattice_constants
     bond = (lattices.bond_of(first, constants).length + lattices.bond_of(second, constants).length) / 2
     radii = radii_of(numbers_of([first, second]))
-    shortest = max(0.7 * bond, 1.0001 * given.config.closest * float(radii.sum()))
-    return shortest, max(given.config.cutoff, 1.05 * shortest)
+    shortest = max(0.7 * bond, 1.0001 * given.closest * float(radii.sum()))
+    return shortest, max(given.cutoff, 1.05 * shortest)
 
 
 def _crystal(

@@ -14,7 +14,6 @@ from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
 from aiida_pace.calculations.functions.audit import (
     concatenate_frames,
     draw_frames,
-    split_labels,
     summarise_audit,
 )
 from aiida_pace.calculations.functions.judge import judge_cycle, weighted_error
@@ -127,6 +126,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         self._enter(Phase.GENERATE)
         inputs = {**self.exposed_inputs(InitialSetWorkChain, 'initial'), 'seed': self.inputs.seed}
         inputs['basis'] = {**inputs.get('basis', {}), 'parameters': self.inputs.train.fit.parameters}
+        inputs['closest'] = self.inputs.closest
         return ToContext(initial=self.submit(InitialSetWorkChain, labelled(self._label(Phase.GENERATE), inputs)))
 
     def inspect_initial(self) -> ExitCode | None:
@@ -138,27 +138,18 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
 
     def has_frames_to_label(self) -> bool:
         """Return whether there is something to label."""
-        return self.ctx.candidates is not None or bool(self.ctx.drawn)
+        return self.ctx.candidates is not None or self.ctx.drawn is not None
 
     def label(self) -> ToContext:
         """Label the candidates, and with them the frames drawn at random, with DFT."""
-        candidates = {} if self.ctx.candidates is None else {'candidates': self.ctx.candidates}
-        dataset = self._concatenated({**candidates, **self.ctx.drawn}, Phase.GATHER_FRAMES)
+        dataset = self.ctx.drawn if self.ctx.candidates is None else self.ctx.candidates
         self._enter(Phase.LABEL, frames=dataset.count)
-        inputs = {**self.exposed_inputs(LabelWorkChain, 'label'), 'dataset': dataset}
+        inputs = {**self.exposed_inputs(LabelWorkChain, 'label'), 'dataset': dataset, 'closest': self.inputs.closest}
         return ToContext(labels=self.submit(LabelWorkChain, labelled(self._label(Phase.LABEL), inputs)))
-
-    def _concatenated(self, datasets: t.Mapping[str, t.Any], phase: Phase) -> t.Any:
-        """Return the frames of several data sets as one; a single one stays as it is."""
-        if len(datasets) == 1:
-            return next(iter(datasets.values()))
-        return concatenate_frames(**datasets, metadata={'call_link_label': self._label(phase)})
 
     def inspect_labels(self) -> ExitCode | None:
         """Take the new labels; stop when too many failed in all, or when the first ones make no fit."""
         labels = self.ctx.labels
-        if 'dataset' in labels.outputs:
-            split_labels(labels.outputs.dataset, metadata={'call_link_label': self._label(Phase.SPLIT)})
         self._read_state()
         state = self.ctx.state
         # A cycle asks for few frames: what may fail is a share of all that the campaign has asked for.
@@ -243,7 +234,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         samples = {f'samples__{name}': node for name, node in self._samples().items()}
         if samples:
             known = {f'known__{name}': node for name, node in self._known().items()}
-            self.ctx.drawn = draw_frames(
+            drawn = draw_frames(
                 self.inputs.audit,
                 orm.Int(self._growth_config.frames if self.ctx.state.wants_random_frames else 0),
                 orm.Int(self._max_dft_atoms),
@@ -252,6 +243,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
                 **known,
                 metadata={'call_link_label': self._label(Phase.DRAW)},
             )
+            self.ctx.drawn = drawn.get('dataset')
 
     def has_halts(self) -> bool:
         """Return whether some walker met what the potential does not know."""
@@ -260,13 +252,15 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
     def select(self) -> ToContext:
         """Choose what to label around the halts."""
         self._enter(Phase.SELECT, halts=len(self.ctx.halted))
-        known = self._known() | {f'drawn_{name}': node for name, node in self.ctx.drawn.items()}
         inputs = {
             **self.exposed_inputs(CandidatesWorkChain, 'select'),
             **self._potential(),
+            **({} if self.ctx.drawn is None else {'drawn': self.ctx.drawn}),
+            'evaluate': self.inputs.evaluate,
+            'closest': self.inputs.closest,
             'extrapolative': dict(self.ctx.exploration.outputs.extrapolative),
             'samples': {name: frames for name, frames in self._samples().items() if name in self.ctx.halted},
-            'known': known,
+            'known': self._known(),
             'seed': self._cycle_seed(),
         }
         return ToContext(selection=self.submit(CandidatesWorkChain, labelled(self._label(Phase.SELECT), inputs)))
@@ -289,9 +283,11 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
     def audit(self) -> ToContext:
         """Evaluate the potential that made the MD on the audit frames."""
         audits = self._audit_sets(self._audits_of_potential())
-        dataset = self._concatenated(audits, Phase.GATHER_AUDIT)
+        dataset = next(iter(audits.values()))
+        if len(audits) > 1:
+            dataset = concatenate_frames(**audits, metadata={'call_link_label': self._label(Phase.GATHER_AUDIT)})
         self._enter(Phase.AUDIT, frames=dataset.count)
-        inputs = {**self.inputs.select.evaluate, **self._potential(), 'dataset': dataset}
+        inputs = {**self.inputs.evaluate, **self._potential(), 'dataset': dataset}
         label = self._label(Phase.AUDIT)
         return ToContext(audit_process=self.submit(PaceEvaluateCalculation, labelled(label, inputs)))
 
@@ -351,12 +347,12 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
     def _run_validation(self, potential: str, label: str) -> ToContext:
         self._enter(Phase.VALIDATE, structures=len(self.inputs.validate.structures))
         inputs = {**self.exposed_inputs(ValidateWorkChain, 'validate'), **self._potential(potential)}
-        inputs['label'] = {
+        inputs['label'] = {'closest': self.inputs.closest} | {
             name: value
             for name, value in self.exposed_inputs(LabelWorkChain, 'label').items()
             if name != 'duplicate_tolerance'
         }
-        inputs['evaluate'] = self.inputs.select.evaluate
+        inputs['evaluate'] = self.inputs.evaluate
         return ToContext(validation=self.submit(ValidateWorkChain, labelled(label, inputs)))
 
     def inspect_validation(self) -> None:

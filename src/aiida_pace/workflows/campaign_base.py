@@ -43,7 +43,7 @@ class CampaignWorkChain(ResumableWorkChain):
         self._read_state()
         self.ctx.cycle = self.ctx.first_cycle = self.ctx.state.cycle
         self.ctx.candidates = self.ctx.audit = self.ctx.previous = None
-        self.ctx.halted, self.ctx.drawn = [], {}
+        self.ctx.halted, self.ctx.drawn = [], None
         if 'restart_from' in self.inputs:
             self.report(
                 f'restarts from campaign {self.inputs.restart_from.value} after its cycle {self.ctx.state.cycle}'
@@ -122,7 +122,8 @@ class CampaignWorkChain(ResumableWorkChain):
     def _begin_cycle(self) -> None:
         """Forget what belonged to the last cycle."""
         self.ctx.cycle = self.ctx.state.cycle + 1
-        self.ctx.candidates, self.ctx.drawn, self.ctx.audit, self.ctx.halted = None, {}, None, []
+        self.ctx.candidates = self.ctx.drawn = self.ctx.audit = None
+        self.ctx.halted = []
         self.ctx.previous = None if self.ctx.state.verdict is None else self.ctx.state.verdict.uuid
 
     def _training_sets(self) -> dict[str, t.Any]:

@@ -136,7 +136,8 @@ def _validate_start(inputs: Inputs) -> str | None:
         return None
     if 'elements' not in inputs['initial']:
         return 'neither `datasets` nor `initial.elements` are given: give labelled frames, or elements to make some of.'
-    initial = {**inputs['initial'], 'basis': {**inputs['initial'].get('basis', {}), 'parameters': orm.Dict()}}
+    basis = {**inputs['initial'].get('basis', {}), 'parameters': orm.Dict()}
+    initial = {**inputs['initial'], 'basis': basis, 'closest': inputs['closest']}
     if error := InitialSetWorkChain.validate_inputs(initial, None):
         return f'`initial`: {error}'
     return _validate_references(inputs, config)

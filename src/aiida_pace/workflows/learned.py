@@ -8,9 +8,9 @@ from collections.abc import Iterable
 
 from aiida import orm
 
-from aiida_pace.calculations.functions.audit import AUDIT
 from aiida_pace.campaign.records import DataSet
 from aiida_pace.data.dataset import AtomsDatasetData
+from aiida_pace.frames import AUDIT
 from aiida_pace.training.training_set import learned_environments
 from aiida_pace.workflows.label.reuse import label_costs
 

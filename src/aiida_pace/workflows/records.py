@@ -152,17 +152,16 @@ def _exploration(call: Call, outputs: Outputs) -> ExplorationRecord | None:
 def _labels(call: Call, outputs: Outputs, split: Outputs) -> LabelsRecord | None:
     if 'output_parameters' not in outputs:
         return None
-    costs = outputs['dataset'].uuid if 'dataset' in outputs else None
-    return LabelsRecord(
-        call.step.cycle,
-        Account.from_dict(outputs['output_parameters'].attributes),
-        training=_dataset(split.get('training'), costs),
-        audit=_dataset(split.get('audit'), costs),
-    )
+    account = Account.from_dict(outputs['output_parameters'].attributes)
+    training, audit, costs = outputs.get('dataset'), outputs.get('audit'), None
+    if split:  # of an earlier version: a step of its own set the audit frames apart, and the labels say what all cost
+        costs = None if training is None else training.uuid
+        training, audit = split.get('training'), split.get('audit')
+    return LabelsRecord(call.step.cycle, account, _dataset(training, costs), _dataset(audit, costs))
 
 
 def _dataset(output: Output | None, costs: str | None) -> DataSet | None:
-    return None if output is None else DataSet(output.uuid, output.attributes['count'], costs)
+    return None if output is None else DataSet(output.uuid, output.attributes['count'], costs or output.uuid)
 
 
 def _training(call: Call, outputs: Outputs) -> TrainingRecord | None:

@@ -61,9 +61,9 @@ def inputs(pace_code: Callable[[str, str], orm.InstalledCode], label_inputs: Cal
         'select': {
             'swarm': {'code': pace_code('pace.swarm', 'pace-swarm')},
             'embed': {'code': pace_code('pace.embed', 'pace-embed')},
-            'evaluate': {'code': pace_code('pace.evaluate', 'pace-evaluate')},
-            'select': {'code': pace_code('pace.select', 'pace-select')},
+            'maxvol': {'code': pace_code('pace.select', 'pace-select')},
         },
+        'evaluate': {'code': pace_code('pace.evaluate', 'pace-evaluate')},
     }
     return check_inputs(campaign, ['Si'])
 
@@ -179,8 +179,8 @@ def test_missing_executables(inputs: Inputs, broken: Callable[[str, str, str], N
         ('train.active_set.code', 'pace.active_set'),
         ('select.swarm.code', 'pace.swarm'),
         ('select.embed.code', 'pace.embed'),
-        ('select.evaluate.code', 'pace.evaluate'),
-        ('select.select.code', 'pace.select'),
+        ('evaluate.code', 'pace.evaluate'),
+        ('select.maxvol.code', 'pace.select'),
         ('explore.lammps.code', 'pace.lammps'),
     ):
         broken(path, entry_point, f'/nowhere/{path}')

@@ -17,10 +17,16 @@ from aiida.plugins import DataFactory, WorkflowFactory
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_pace.calculations.functions.labels import OUTCOMES, collect_labels, split_structures, voigt_stress
+from aiida_pace.calculations.functions.labels import (
+    OUTCOMES,
+    collect_labels,
+    quarantine_labels,
+    split_structures,
+    voigt_stress,
+)
 from aiida_pace.config import TrainingConfig
 from aiida_pace.formats.quantumespresso import settings as pw_settings
-from aiida_pace.frames import Frames
+from aiida_pace.frames import AUDIT, Frames
 from aiida_pace.structures.fingerprint import exact_fingerprints
 from aiida_pace.training.training_set import training_set
 from aiida_pace.workflows.graph import children, jobs_of
@@ -348,9 +354,35 @@ def test_collect_labels_keeps_the_last_step() -> None:
     trajectory.set_array('energy', np.array([-1.0, -2.0]))
     trajectory.set_array('forces', np.stack([np.zeros((2, 3)), np.ones((2, 3))]))
     trajectory.set_array('stress', np.stack([np.zeros((3, 3)), np.eye(3)]))
-    labelled = collect_labels(dataset, frame_00001=trajectory).frames
+    labels = collect_labels(dataset, frame_00001=trajectory)
+    assert set(labels) == {'dataset'}
+    labelled = labels['dataset'].frames
     assert len(labelled) == 1
     assert labelled.energy is not None
     assert labelled.energy[0] == -2.0
     np.testing.assert_array_equal(labelled.positions, dataset.frames.take([1]).positions)
     assert labelled.label_uuid[0] == trajectory.uuid
+
+
+def test_labels_of_an_audit_come_apart() -> None:
+    """In one step, so that no label is stored twice; also where some are put into quarantine."""
+    images = [silicon(scale) for scale in (1.0, 1.02, 1.04, 1.06)]
+    frames = Frames.from_atoms(images, origin=['halt', AUDIT, 'random', AUDIT])
+    trajectories = {}
+    for index in range(4):
+        trajectory = orm.ArrayData()
+        trajectory.set_array('energy', np.array([-float(index)]))
+        trajectory.set_array('forces', np.zeros((1, 2, 3)))
+        trajectory.set_array('stress', np.zeros((1, 3, 3)))
+        trajectories[f'frame_{index:05d}'] = trajectory
+    labels = collect_labels(AtomsDatasetData(frames), **trajectories)
+    assert {name: node.frames.energy.tolist() for name, node in labels.items()} == {
+        'dataset': [0.0, -2.0],
+        'audit': [-1.0, -3.0],
+    }
+    # The order is that of the names: first the two of the audit.
+    parts = quarantine_labels(orm.List([0, 1, 3]), **labels)
+    assert {name: node.frames.energy.tolist() for name, node in parts.items()} == {
+        'quarantined': [-1.0, -3.0, -2.0],
+        'dataset': [0.0],
+    }

@@ -11,12 +11,13 @@ from aiida.engine import calcfunction
 from ase import units
 
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.frames import FloatArray, Frames
+from aiida_pace.frames import AUDIT, FloatArray, Frames
 from aiida_pace.structures.fingerprint import exact_fingerprints
 
 __all__ = (
     'OUTCOMES',
     'account_labels',
+    'by_purpose',
     'collect_labels',
     'frame_key',
     'quarantine_labels',
@@ -65,8 +66,10 @@ def reuse_labels(dataset: AtomsDatasetData, origins: orm.Dict, **sources: AtomsD
 @calcfunction
 def collect_labels(
     dataset: AtomsDatasetData, reused: AtomsDatasetData | None = None, **trajectories: orm.TrajectoryData
-) -> AtomsDatasetData:
+) -> dict[str, AtomsDatasetData]:
     """Return the frames of ``dataset`` that have a trajectory, with its last energy, forces and stress as labels.
+
+    Those of an audit come apart, so that nobody has to store the others once more: see `by_purpose`.
 
     :param reused: labelled frames of ``dataset``, taken as they are.
     :param trajectories: outputs of ``PwCalculation``, keyed by `frame_key`.
@@ -87,15 +90,26 @@ def collect_labels(
     labels = Frames.concatenate(parts)
     place = {digest: index for index, digest in enumerate(exact_fingerprints(dataset.frames))}
     order = np.argsort([place[digest] for digest in exact_fingerprints(labels)])
-    return AtomsDatasetData(labels.take(order))
+    return by_purpose(labels.take(order))
+
+
+def by_purpose(labels: Frames) -> dict[str, AtomsDatasetData]:
+    """Return the frames to train on as ``dataset``, and those of an audit as ``audit``; absent is what is empty."""
+    is_audit = labels.origin == AUDIT
+    parts = {'dataset': np.flatnonzero(~is_audit), 'audit': np.flatnonzero(is_audit)}
+    return {name: AtomsDatasetData(labels.take(part)) for name, part in parts.items() if len(part)}
 
 
 @calcfunction
-def quarantine_labels(labels: AtomsDatasetData, indices: orm.List) -> dict[str, AtomsDatasetData]:
-    """Return the frames ``indices`` of ``labels`` as ``quarantined``, and the others, if any, as ``dataset``."""
+def quarantine_labels(indices: orm.List, **labels: AtomsDatasetData) -> dict[str, AtomsDatasetData]:
+    """Return some frames as ``quarantined``, and the others, if any, by their purpose; see `by_purpose`.
+
+    :param indices: of the frames to set apart, the data sets one after another in the order of their names.
+    """
+    frames = Frames.concatenate(node.frames for _, node in sorted(labels.items()))
     implausible = np.array(indices.get_list(), dtype='i8')
-    parts = {'quarantined': implausible, 'dataset': np.setdiff1d(np.arange(labels.count), implausible)}
-    return {name: AtomsDatasetData(labels.frames.take(part)) for name, part in parts.items() if len(part)}
+    others = np.setdiff1d(np.arange(len(frames)), implausible)
+    return {'quarantined': AtomsDatasetData(frames.take(implausible)), **by_purpose(frames.take(others))}
 
 
 @calcfunction
@@ -103,14 +117,14 @@ def account_labels(
     dataset: AtomsDatasetData,
     outcomes: orm.Dict,
     core_seconds: orm.Dict,
-    labels: AtomsDatasetData | None = None,
+    **labels: AtomsDatasetData,
 ) -> orm.Dict:
     """Return the account of a labelling step; see `account`.
 
     :param dataset: the frames that were requested.
     :param outcomes: of each frame, by `frame_key`: one of `OUTCOMES` and, of the last two, the cause, else ''.
     :param core_seconds: what the labels cost, by frame and by kind: ``computed``, ``cached``, ``reused``.
-    :param labels: the frames that are handed over as labelled.
+    :param labels: the frames that are handed over as labelled, by any names.
     :raises ValueError: when the account does not add up.
     """
     return orm.Dict(
@@ -118,7 +132,7 @@ def account_labels(
             [frame_key(index) for index in range(dataset.count)],
             outcomes.get_dict(),
             core_seconds.get_dict(),
-            0 if labels is None else labels.count,
+            sum(node.count for node in labels.values()),
         )
     )
 

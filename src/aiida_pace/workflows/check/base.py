@@ -33,10 +33,10 @@ OWN = {
     'pw': ('structure', 'kpoints', 'parent_folder', 'parallelization'),
     'pacemaker': ('datasets', 'potential'),
     'pace_activeset': ('datasets', 'potential'),
-    'pace_swarm': ('dataset', 'potential', 'active_set', 'seed'),
+    'pace_swarm': ('datasets', 'indices', 'potential', 'active_set', 'seed'),
     'pace_embed': ('dataset', 'potential', 'active_set'),
     'pace_evaluate': ('dataset', 'potential', 'active_set'),
-    'pace_select': ('dataset', 'potential', 'active_set', 'max_frames'),
+    'pace_select': ('dataset', 'potential', 'active_set', 'candidates', 'max_frames'),
     'lammps': ('structure', 'potential', 'active_set', 'seed'),
 }
 #: First words of the names of checks of a computer.

@@ -34,8 +34,8 @@ NAMESPACES = {
     'pace_activeset': 'train.active_set',
     'pace_swarm': 'select.swarm',
     'pace_embed': 'select.embed',
-    'pace_select': 'select.select',
-    'pace_evaluate': 'select.evaluate',
+    'pace_select': 'select.maxvol',
+    'pace_evaluate': 'evaluate',
     'lammps': 'explore.lammps',
 }
 JOBS: dict[str, type[Process]] = {
@@ -130,7 +130,9 @@ def _graded(given: Inputs, made: Inputs) -> dict[str, t.Any]:
 
 def _swarm(given: Inputs, made: Inputs) -> dict[str, t.Any]:
     parameters = {**given['parameters'].get_dict(), **TWO_CANDIDATES}
-    return {**_graded(given, made), 'parameters': orm.Dict(parameters), 'seed': orm.Int(1)}
+    inputs = _graded(given, made)
+    datasets = {'check': inputs.pop('dataset')}
+    return {**inputs, 'datasets': datasets, 'parameters': orm.Dict(parameters), 'seed': orm.Int(1)}
 
 
 def _embed(given: Inputs, made: Inputs) -> dict[str, t.Any]:

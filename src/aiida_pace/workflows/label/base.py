@@ -23,6 +23,7 @@ from aiida_pace.calculations.functions.labels import (
 )
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.formats.quantumespresso.settings import robust_parameters
+from aiida_pace.frames import Frames
 from aiida_pace.structures.fingerprint import exact_fingerprints, near_duplicate_indices
 from aiida_pace.structures.guards import check_frames
 from aiida_pace.structures.outliers import implausible_labels
@@ -82,7 +83,8 @@ class LabelWorkChain(ResumableWorkChain):
         """Reject what is not worth DFT: atoms that are too close, and frames that say the same as an earlier one."""
         self.ctx.outcomes, self.ctx.core_seconds, self.ctx.trajectories = {}, {}, {}
         self.ctx.lanes, self.ctx.robust_lanes = [], []
-        self.ctx.reused = self.ctx.labels = self.ctx.quarantined = None
+        self.ctx.reused = self.ctx.quarantined = None
+        self.ctx.labels = {}
         frames, closest = self.inputs.dataset.frames, self.inputs.closest.value
         if closest > 0:
             self._reject(np.flatnonzero(~check_frames(frames, closest=closest).mask), 'short distance')
@@ -158,15 +160,15 @@ class LabelWorkChain(ResumableWorkChain):
                 self.report(f'{key} could not be labelled: {cause}')
 
     def collect(self) -> None:
-        """Put all labels in one data set."""
+        """Put all labels in one data set, those of an audit in another."""
         if self.ctx.trajectories or self.ctx.reused is not None:
             self.ctx.labels = collect_labels(self.inputs.dataset, self.ctx.reused, **self.ctx.trajectories)
 
     def quarantine(self) -> None:
         """Set labels apart that are implausible: they are handed over, but not as labels."""
-        if self.ctx.labels is None:
+        if not self.ctx.labels:
             return
-        frames = self.ctx.labels.frames
+        frames = Frames.concatenate(node.frames for _, node in sorted(self.ctx.labels.items()))
         references = reference_energies(self._settings, frames)
         window = (self.inputs.min_energy.value, self.inputs.max_energy.value)
         implausible = implausible_labels(frames, references, self.inputs.max_force.value, window)
@@ -175,17 +177,20 @@ class LabelWorkChain(ResumableWorkChain):
             digests = exact_fingerprints(frames)
             for index, cause in implausible.items():
                 self._settle(keys[digests[index]], 'rejected', cause)
-            parts = quarantine_labels(self.ctx.labels, orm.List(sorted(implausible)))
-            self.ctx.labels, self.ctx.quarantined = parts.get('dataset'), parts['quarantined']
+            parts = dict(quarantine_labels(orm.List(sorted(implausible)), **self.ctx.labels))
+            self.ctx.quarantined, self.ctx.labels = parts.pop('quarantined'), parts
 
     def results(self) -> ExitCode | None:
         """Attach the labels and the account; fail when too many frames failed."""
-        for name, node in (('dataset', self.ctx.labels), ('quarantined', self.ctx.quarantined)):
-            if node is not None:
-                self._index(node, quarantined=name == 'quarantined')
-                self.out(name, node)
+        quarantined = {} if self.ctx.quarantined is None else {'quarantined': self.ctx.quarantined}
+        for name, node in {**self.ctx.labels, **quarantined}.items():
+            self._index(node, quarantined=name == 'quarantined')
+            self.out(name, node)
         account = account_labels(
-            self.inputs.dataset, orm.Dict(self.ctx.outcomes), orm.Dict(self.ctx.core_seconds), self.ctx.labels
+            self.inputs.dataset,
+            orm.Dict(self.ctx.outcomes),
+            orm.Dict(self.ctx.core_seconds),
+            **{f'labels_{name}': node for name, node in self.ctx.labels.items()},
         )
         self.out('output_parameters', account)
         requested, failed = account['requested'], account['failed']

@@ -8,6 +8,7 @@ from aiida import orm
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida.plugins import WorkflowFactory
 
+from aiida_pace.config import CLOSEST
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.workflows.validators import validate_fraction, validate_positive, validate_pseudos
 
@@ -43,10 +44,10 @@ def define_ports(spec: WorkChainSpec) -> None:
     spec.input(
         'closest',
         valid_type=orm.Float,
-        default=lambda: orm.Float(0.6),
+        default=lambda: orm.Float(CLOSEST),
         validator=validate_fraction,
         help='Frames with a distance below this times the sum of the two covalent radii are rejected before DFT; 0 '
-        'lets all pass. The frames of the initial set keep to 0.7.',
+        'lets all pass.',
     )
     spec.input(
         'duplicate_tolerance',
@@ -87,7 +88,13 @@ def define_ports(spec: WorkChainSpec) -> None:
         'dataset',
         valid_type=AtomsDatasetData,
         required=False,
-        help='The labelled frames; absent when there is not a single one.',
+        help='The labelled frames but those of an audit; absent when there is not a single one.',
+    )
+    spec.output(
+        'audit',
+        valid_type=AtomsDatasetData,
+        required=False,
+        help='The labelled frames of the origin `audit`: nothing is trained on them.',
     )
     spec.output(
         'quarantined',

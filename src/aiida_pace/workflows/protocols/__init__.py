@@ -15,7 +15,15 @@ from plumpy import PortNamespace
 
 PwBaseWorkChain: t.Any = WorkflowFactory('quantumespresso.pw.base')
 
-__all__ = ('CODES', 'fill_builder')
+__all__ = ('CODES', 'RENAMED_INPUTS', 'fill_builder')
+
+#: Inputs of earlier releases, and what takes their place: the end of a sentence.
+RENAMED_INPUTS = {
+    'initial.select': '`initial.maxvol`',
+    'label.closest': '`closest`, one for all steps of the campaign',
+    'select.evaluate': '`evaluate`, one for all steps of the campaign',
+    'select.select': '`select.maxvol`',
+}
 
 #: The codes of a campaign by the executable they run, and the ports that each belongs to.
 CODES = {
@@ -26,8 +34,8 @@ CODES = {
     'lammps': ('explore.lammps.code',),
     'pace_embed': ('select.embed.code',),
     'pace_swarm': ('select.swarm.code',),
-    'pace_evaluate': ('select.evaluate.code',),
-    'pace_select': ('select.select.code', 'initial.select.code'),
+    'pace_evaluate': ('evaluate.code',),
+    'pace_select': ('select.maxvol.code', 'initial.maxvol.code'),
 }
 
 
@@ -46,7 +54,7 @@ def fill_builder(
         missing, unknown = sorted(set(CODES) - set(codes)), sorted(set(codes) - set(CODES))
         raise ValueError(f'`codes` needs one code for each of {", ".join(CODES)}; {missing=}, {unknown=}')
     elements = {symbol for structure in structures.values() for symbol in structure.get_symbols_set()}
-    inputs['initial'].setdefault('elements', sorted(elements))
+    inputs.setdefault('initial', {}).setdefault('elements', sorted(elements))
     builder.explore.structures = dict(structures)
     _fill_label(builder.label, codes['pw'], inputs['label'], inputs['initial']['elements'], options)
     for name, paths in CODES.items():
@@ -68,6 +76,8 @@ def _fill(builder: t.Any, values: Mapping[str, t.Any], path: str = '') -> None:
     """
     ports = builder._port_namespace
     for name, value in values.items():
+        if (new := RENAMED_INPUTS.get(f'{path}{name}')) is not None:
+            raise ValueError(f'`{path}{name}` is now {new}')
         if name not in ports:
             raise ValueError(f'`{path}{name}` is no input; there are: {", ".join(sorted(ports))}')
         port = ports[name]
