@@ -227,7 +227,7 @@ def test_starts_from_a_potential(
         ('train.fit.code', 'pace.train', 'ERROR_TRAINING_FAILED', {'datasets'}),
         ('explore.lammps.code', 'pace.lammps', 'ERROR_EXPLORATION_FAILED', {'datasets', 'potential', 'active_set'}),
         ('select.evaluate.code', 'pace.evaluate', 'ERROR_SELECTION_FAILED', {'datasets', 'potential', 'active_set'}),
-        ('label.pw.code', 'quantumespresso.pw', 'ERROR_LABELS_FAILED', {'datasets', 'potential', 'active_set'}),
+        ('label.pw.pw.code', 'quantumespresso.pw', 'ERROR_LABELS_FAILED', {'datasets', 'potential', 'active_set'}),
     ],
 )
 def test_stops_with_the_cause(  # noqa: PLR0917

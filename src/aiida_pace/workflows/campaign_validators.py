@@ -11,10 +11,10 @@ from aiida.common.exceptions import NotExistent
 from aiida_pace.calculations.base import validate_active_set
 from aiida_pace.config import InitialSetConfig, MdConfig, StageConfig, StopConfig, TrainingConfig, config_error
 from aiida_pace.workflows.initial import InitialSetWorkChain
+from aiida_pace.workflows.label.base import LabelWorkChain
 from aiida_pace.workflows.validators import (
     validate_embedding,
     validate_executables,
-    validate_pseudos,
     validate_training_data,
 )
 
@@ -83,7 +83,7 @@ def validate_campaign_inputs(inputs: Inputs) -> str | None:
             '`initial.elements` or to `datasets`.'
         )
     return (
-        validate_pseudos(elements, inputs['label']['pw']['pseudos'])
+        LabelWorkChain.labeller(inputs['label']).validate_elements(elements)
         or validate_embedding(walkers, inputs['select']['embed'])
         or validate_executables(inputs)
     )
