@@ -27,7 +27,7 @@ def fill_values(builder: t.Any, values: Mapping[str, t.Any], path: str = '') -> 
             if not isinstance(value, Mapping):
                 raise ValueError(f'`{path}{name}` is {value!r}: give a mapping, it has inputs of its own')
             fill_values(builder[name], value, f'{path}{name}.')
-        elif port is None or port.non_db or isinstance(value, orm.Node):
+        elif port is None or port.non_db or port.is_metadata or isinstance(value, orm.Node):
             builder[name] = value
         else:
             valid_type = port.valid_type if isinstance(port.valid_type, tuple) else (port.valid_type,)
