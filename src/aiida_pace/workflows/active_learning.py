@@ -8,7 +8,6 @@ from pathlib import Path
 from aiida import orm
 from aiida.engine import ExitCode, ProcessBuilder, ToContext, if_, while_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
-from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
 from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
 from aiida_pace.calculations.functions.audit import (
@@ -27,7 +26,7 @@ from aiida_pace.workflows.explore import ExploreWorkChain
 from aiida_pace.workflows.graph import cause_of
 from aiida_pace.workflows.initial import InitialSetWorkChain
 from aiida_pace.workflows.label.base import LabelWorkChain
-from aiida_pace.workflows.protocols import fill_builder
+from aiida_pace.workflows.protocols import ProtocolMixin, fill_builder, protocol_inputs
 from aiida_pace.workflows.resumable import labelled
 from aiida_pace.workflows.train.base import TrainBaseWorkChain
 from aiida_pace.workflows.validate import ValidateWorkChain
@@ -90,16 +89,17 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
     ) -> ProcessBuilder:
         """Return a builder with all inputs of a protocol.
 
-        :param codes: a code, or its label, for every key of `protocols.CODES`.
+        :param codes: a code, or its label, for every key of `protocols.CODES`, and for the labeller: ``pw``, or
+            ``pace_label`` when the overrides have ``label.calculator``.
         :param structures: where the walkers start, by name.
         :param protocol: name of the protocol, the default one when None.
-        :param overrides: values that come before the protocol's, nested like the inputs. ``label.pseudo_family`` is the
-            label of the pseudopotential family; when that recommends no cutoffs, give ``ecutwfc`` and ``ecutrho`` in
-            ``label.pw.parameters.SYSTEM``.
+        :param overrides: values that come before the protocol's, nested like the inputs. ``label.pw.pseudo_family``
+            is the label of the pseudopotential family; when that recommends no cutoffs, give ``ecutwfc`` and
+            ``ecutrho`` in ``label.pw.pw.parameters.SYSTEM``.
         :param options: ``metadata.options`` of every job, such as ``queue_name``.
         :raises ValueError: when a code is missing, the protocol unknown, or a pseudopotential not installed.
         """
-        inputs = cls.get_protocol_inputs(protocol, overrides)
+        inputs = protocol_inputs(cls, protocol, overrides)
         return fill_builder(cls.get_builder(), codes, structures, inputs, options or {})
 
     def should_check(self) -> bool:

@@ -123,7 +123,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
         LabelWorkChain,
         namespace='label',
         exclude=('dataset', 'closest'),
-        namespace_options={'help': 'Labels: inputs of `LabelWorkChain`, with those of `PwBaseWorkChain`.'},
+        namespace_options={'help': 'Labels: inputs of `LabelWorkChain`, with those of the one labeller it shall use.'},
     )
     spec.expose_inputs(
         TrainBaseWorkChain,

@@ -12,11 +12,11 @@ from aiida_pace.calculations.base import validate_active_set
 from aiida_pace.campaign.phases import Origin
 from aiida_pace.config import InitialSetConfig, MdConfig, StageConfig, StopConfig, TrainingConfig, config_error
 from aiida_pace.workflows.initial import InitialSetWorkChain
+from aiida_pace.workflows.label.base import LabelWorkChain
 from aiida_pace.workflows.records import lost_campaign, resumed_state
 from aiida_pace.workflows.validators import (
     validate_embedding,
     validate_executables,
-    validate_pseudos,
     validate_training_data,
 )
 
@@ -87,7 +87,7 @@ def validate_campaign_inputs(inputs: Inputs) -> str | None:
             '`initial.elements` or to `datasets`.'
         )
     return (
-        validate_pseudos(elements, inputs['label']['pw']['pseudos'])
+        LabelWorkChain.labeller(inputs['label']).validate_elements(elements)
         or validate_embedding(walkers, inputs['select']['embed'])
         or validate_executables(inputs)
     )

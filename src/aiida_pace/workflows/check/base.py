@@ -254,6 +254,7 @@ def check_inputs(campaign: Mapping[str, t.Any], elements: Iterable[str]) -> dict
     for path in NAMESPACES.values():
         step, calculation = path.split('.')
         given = campaign[step].get(calculation, {})
+        given = given.get('pw', given) if calculation == 'pw' else given
         ports = t.cast(t.Any, CheckWorkChain.spec().inputs)[step][calculation]
         inputs.setdefault(step, {})[calculation] = {port: value for port, value in given.items() if port in ports}
     return inputs

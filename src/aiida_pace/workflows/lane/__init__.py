@@ -34,9 +34,7 @@ def balanced_shares(costs: Mapping[str, float], count: int) -> list[list[str]]:
 
 
 class LaneWorkChain(ResumableWorkChain):
-    """Run one process per structure, one after another; a process that fails does not stop the lane."""
-
-    _process_class: type[Process]
+    """Run one process per job, one after another; a process that fails does not stop the lane."""
 
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
@@ -62,9 +60,9 @@ class LaneWorkChain(ResumableWorkChain):
     def run_next(self) -> ToContext:
         """Submit the next job."""
         key = self.ctx.queue[len(self.ctx.jobs)]
-        job = self.submit(self._process_class, labelled(key, self.job_inputs(key)))
-        return ToContext(jobs=append_(job))
+        process, inputs = self.job(key)
+        return ToContext(jobs=append_(self.submit(process, labelled(key, inputs))))
 
-    def job_inputs(self, key: str) -> dict[str, t.Any]:
-        """Return the inputs of the job ``key``."""
+    def job(self, key: str) -> tuple[type[Process], dict[str, t.Any]]:
+        """Return the process of the job ``key`` and its inputs."""
         raise NotImplementedError
