@@ -319,7 +319,7 @@ def test_refuses_a_pool_smaller_than_the_basis(builder_of: BuilderOf) -> None:
             r'`CONTROL\.tstress` must be true',
         ),
         ({'label': {'pw': {'parameters': {}}}}, r'`label\.pw\.parameters` .*: give `label\.pw\.pw\.parameters`'),
-        ({'label': {'kpoints_distance': 0.5}}, r'`label\.kpoints_distance` .*: give `label\.pw\.kpoints_distance`'),
+        ({'label': {'kpoints_distance': 0.5}}, r'`label\.kpoints_distance` is now `label\.pw\.kpoints_distance`'),
         ({'label': {'pw': {'pw': {'paramters': {}}}}}, r'`label\.pw\.pw\.paramters` is not an input'),
         ({'label': {'calculator': {}}}, '`label` has `pw` and `calculator`: give just one of them'),
     ],
