@@ -111,15 +111,10 @@ def cmd_check(  # noqa: PLR0917  # one argument per option, by name
     It takes about a minute, without a daemon. Without a queue, that is: on a cluster the jobs wait like all others.
     The exit code is 1 when a check failed; warnings do not count.
     """
-    import sys
-
-    from rich.console import Console
-
     from aiida_pace.cli.check_run import load_codes, load_pseudos, make_inputs, run_check, show_outcome
-    from aiida_pace.cli.display import WIDTH
+    from aiida_pace.cli.console import make_console
 
-    is_terminal = sys.stdout.isatty()
-    console = Console(highlight=False, width=None if is_terminal else WIDTH)
+    console = make_console()
     fit = 'pace_fit_linear' if evaluator == 'linear' else 'pacemaker'
     defaults = {name: f'{fit if name == "pacemaker" else name}@{computer}' for name in CODES}
     codes = load_codes(defaults | labels)
