@@ -55,8 +55,9 @@ def fill_builder(
             *namespaces, port = path.split('.')
             namespace = functools.reduce(operator.getitem, namespaces, builder)
             namespace[port] = orm.load_code(code) if isinstance(code, str) else code
-            if options and port == 'code' and name != 'pw':
-                namespace.metadata.options = options
+            if port == 'code' and name != 'pw':
+                for option, value in options.items():  # one by one: the others, such as `resources`, have defaults
+                    namespace.metadata.options[option] = value
     _fill(builder, inputs)
     return builder
 
