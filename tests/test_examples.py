@@ -13,7 +13,7 @@ from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from aiida.plugins import DataFactory, GroupFactory
 
-from aiida_pace.workflows.protocols import CODES
+from aiida_pace.workflows.check.trials import CODES
 from tests.fixtures.dft import PSEUDOS
 
 EXAMPLES = Path(__file__).parents[1] / 'examples'

@@ -98,7 +98,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
     ) -> ProcessBuilder:
         """Return a builder with all inputs of a protocol.
 
-        :param codes: a code, or its label, for every key of `protocols.CODES`.
+        :param codes: a code, or its label, for every key of `check.trials.CODES`.
         :param structures: where the walkers start, by name.
         :param protocol: name of the protocol, the default one when None.
         :param overrides: values that come before the protocol's, nested like the inputs. ``label.pseudo_family`` is the

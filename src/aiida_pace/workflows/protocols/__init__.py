@@ -13,22 +13,11 @@ from aiida.plugins import WorkflowFactory
 from aiida_quantumespresso.workflows.protocols.utils import recursive_merge
 from plumpy import PortNamespace
 
+from aiida_pace.workflows.check.trials import CODES
+
 PwBaseWorkChain: t.Any = WorkflowFactory('quantumespresso.pw.base')
 
-__all__ = ('CODES', 'fill_builder')
-
-#: The codes of a campaign by the executable they run, and the ports that each belongs to.
-CODES = {
-    'pw': ('label.pw.code',),
-    'pacemaker': ('train.fit.code', 'initial.basis.code'),
-    'pace_yaml2yace': ('train.fit.yace_code',),
-    'pace_activeset': ('train.active_set.code',),
-    'lammps': ('explore.lammps.code',),
-    'pace_embed': ('select.embed.code',),
-    'pace_swarm': ('select.swarm.code',),
-    'pace_evaluate': ('select.evaluate.code',),
-    'pace_select': ('select.select.code', 'initial.select.code'),
-}
+__all__ = ('fill_builder',)
 
 
 def fill_builder(
