@@ -20,7 +20,7 @@ from aiida.manage import get_manager
 from click.testing import CliRunner, Result
 
 from aiida_pace.cli import cmd_root
-from aiida_pace.cli.display import WIDTH
+from aiida_pace.cli.console import WIDTH
 from tests.fixtures.campaigns import Campaign, end
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')

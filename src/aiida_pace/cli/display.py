@@ -15,7 +15,6 @@ from aiida_pace.report.progress import Progress
 from aiida_pace.report.steps import GATES, StepSummary
 
 __all__ = (
-    'WIDTH',
     'closing',
     'duration',
     'findings',
@@ -25,9 +24,6 @@ __all__ = (
     'standing',
     'view',
 )
-
-#: Width in which everything fits, used where the terminal has none of its own.
-WIDTH = 100
 
 #: Causes of failure shown unless all are asked for.
 MAX_CAUSES = 5

@@ -94,13 +94,10 @@ def _contents(frames: Frames) -> str:
 
 def _show_refusals(imported: Imported, verbose: bool) -> None:
     """Write what was not taken, and why."""
-    import sys
-
     from rich import box
-    from rich.console import Console
     from rich.table import Table
 
-    from aiida_pace.cli.display import WIDTH
+    from aiida_pace.cli.console import make_console
 
     if imported.refusals:
         table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
@@ -113,7 +110,7 @@ def _show_refusals(imported: Imported, verbose: bool) -> None:
         for cause, refusals in causes.items():
             table.add_row(str(len(refusals)), cause, _where(refusals, None if verbose else MAX_RUNS))
         table.add_row(str(len(imported.refusals)), 'in all', '')
-        Console(highlight=False, markup=False, width=None if sys.stdout.isatty() else WIDTH).print(table)
+        make_console(markup=False).print(table)
     if imported.ignored:
         names = ', '.join(f'{name} ({count})' for name, count in imported.ignored.items())
         click.echo(f'Left out, with the number of frames that had it: {names}.')

@@ -89,8 +89,8 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
     ) -> ProcessBuilder:
         """Return a builder with all inputs of a protocol.
 
-        :param codes: a code, or its label, for every key of `protocols.CODES`, and for the labeller: ``pw``, or
-            ``pace_label`` when the overrides have ``label.calculator``.
+        :param codes: a code, or its label, for each of `check.trials.code_names`: ``pace_label`` takes the place of
+            ``pw`` when the overrides have ``label.calculator``.
         :param structures: where the walkers start, by name.
         :param protocol: name of the protocol, the default one when None.
         :param overrides: values that come before the protocol's, nested like the inputs. ``label.pw.pseudo_family``

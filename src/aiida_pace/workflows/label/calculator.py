@@ -19,12 +19,13 @@ from aiida_pace.calculations.label_calculator import PaceLabelCalculation
 from aiida_pace.config import CalculatorConfig
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.frames import Frames
+from aiida_pace.workflows.check.trial import Inputs, LabelTrial, TrialError, finished
 from aiida_pace.workflows.graph import cause_of
 from aiida_pace.workflows.label.labeller import Labeller, Result
 from aiida_pace.workflows.label.reuse import Settings
 from aiida_pace.workflows.validators import validate_positive
 
-__all__ = ('CalculatorLabeller', 'collect_arrays')
+__all__ = ('CalculatorLabeller', 'CalculatorTrial', 'collect_arrays')
 
 #: Raise when frames reach the calculator in another way: older labels are then not reused.
 RULES_VERSION = 1
@@ -42,11 +43,40 @@ INTERRUPTED = frozenset(
 )
 
 
+class CalculatorTrial(LabelTrial):
+    """Two small crystals of all elements."""
+
+    name = PaceLabelCalculation.PROGRAM.replace('-', '_')
+    engine = f'`{PaceLabelCalculation.PROGRAM}` with the calculator'
+    port = 'label.calculator.code'
+    process = PaceLabelCalculation
+    own = ('dataset',)
+    outputs = (PaceLabelCalculation.filename_stderr(),)
+
+    def cover(self, given: Inputs, elements: Sequence[str]) -> tuple[list[str], None]:
+        """Return all elements, or those of the teacher; what a calculator knows shows when it is tried."""
+        known = set(given['potential'].elements) if 'potential' in given else set(elements)
+        return sorted(set(elements) & known), None
+
+    def inputs(self, given: Inputs, made: Inputs) -> dict[str, t.Any]:
+        """Return two frames."""
+        return {'dataset': made['pool']}
+
+    def inspect(self, node: orm.CalcJobNode) -> str:
+        """See whether both have a label, and whether the energy depends on the description of the cell."""
+        finished(node)
+        report = node.outputs.output_parameters
+        if report['failures']:
+            raise TrialError(next(iter(report['failures'].values())))
+        warnings = supercell_warning(report['supercell'].get('difference', 0.0))
+        return '; '.join([f'labelled 2 frames with {report["calculator"]}', *warnings])
+
+
 class CalculatorLabeller(Labeller):
     """Labels from a calculator: its inputs are those of ``pace.label_calculator``, all but the frames."""
 
     name = 'calculator'
-    code = 'pace_label'
+    trial = CalculatorTrial()
     process_class = PaceLabelCalculation
 
     @classmethod

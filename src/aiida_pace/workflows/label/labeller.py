@@ -14,6 +14,7 @@ from aiida.engine.processes.process_spec import ProcessSpec
 from aiida_pace.calculations.functions.labels import frame_key, split_structures
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.frames import Frames
+from aiida_pace.workflows.check.trial import LabelTrial
 from aiida_pace.workflows.label.reuse import Settings
 from aiida_pace.workflows.values import fill_values
 
@@ -46,8 +47,8 @@ class Labeller(abc.ABC):
 
     #: Namespace of the inputs.
     name: t.ClassVar[str]
-    #: Name of the code in ``get_builder_from_protocol``.
-    code: t.ClassVar[str]
+    #: How the code is tried before any label is made.
+    trial: t.ClassVar[LabelTrial]
     #: The process that labels a frame or a batch of frames.
     process_class: t.ClassVar[type[Process]]
 

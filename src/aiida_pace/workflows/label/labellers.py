@@ -8,7 +8,9 @@ from aiida_pace.workflows.label.calculator import CalculatorLabeller
 from aiida_pace.workflows.label.labeller import Labeller
 from aiida_pace.workflows.label.quantumespresso import PwLabeller
 
-__all__ = ('LABELLERS',)
+__all__ = ('DEFAULT_LABELLER', 'LABELLERS')
 
-#: By the namespace of their inputs; the first is that of the protocols.
+DEFAULT_LABELLER = PwLabeller
+
+#: By the namespace of their inputs.
 LABELLERS: Mapping[str, type[Labeller]] = {labeller.name: labeller for labeller in (PwLabeller, CalculatorLabeller)}

@@ -10,7 +10,7 @@ import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 from aiida.engine.processes.process_spec import ProcessSpec
-from aiida.plugins import WorkflowFactory
+from aiida.plugins import CalculationFactory, WorkflowFactory
 
 from aiida_pace.calculations.functions.labels import Label, frame_key, labelled_dataset
 from aiida_pace.calculations.functions.validation import choose_kpoints_distance
@@ -18,14 +18,16 @@ from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.formats.quantumespresso.isolated_atom import isolated_atom_parameters
 from aiida_pace.formats.quantumespresso.output import cpu_seconds, voigt_stress
 from aiida_pace.formats.quantumespresso.settings import label_digest, robust_parameters
+from aiida_pace.workflows.check.trial import Check, LabelTrial, TrialError, finished, text_of
 from aiida_pace.workflows.graph import cause_of
 from aiida_pace.workflows.label.labeller import Inputs, Labeller, Result
 from aiida_pace.workflows.label.reuse import Settings
 from aiida_pace.workflows.values import fill_values, merge_values
 
 PwBaseWorkChain: t.Any = WorkflowFactory('quantumespresso.pw.base')
+PwCalculation: t.Any = CalculationFactory('quantumespresso.pw')
 
-__all__ = ('PwLabeller', 'collect_trajectories', 'costs_of', 'failure', 'has_scf_failed', 'is_cached')
+__all__ = ('PwLabeller', 'PwTrial', 'collect_trajectories', 'costs_of', 'failure', 'has_scf_failed', 'is_cached')
 
 #: Exit statuses of ``PwCalculation`` that say that the SCF went astray, so that other steps may lead it home: not
 #: converged, failures of the diagonalisation and of the mixing, a wrong charge. Those that ran out of time, were
@@ -45,11 +47,59 @@ READ_BY_PROTOCOL_OF_JOB = frozenset({'metadata', 'parallelization', 'parameters'
 OWN = ('kpoints', 'pw.structure', 'pw.parent_folder')
 
 
+#: One iteration: with this threshold, in Ry, it has converged, so that the output is one of a good run.
+ONE_ITERATION = {'CONTROL': {'calculation': 'scf'}, 'ELECTRONS': {'electron_maxstep': 1, 'conv_thr': 1e3}}
+
+
+class PwTrial(LabelTrial):
+    """One iteration of ``pw.x`` on a small cell of all elements that have pseudopotentials."""
+
+    name = 'pw'
+    engine = '`pw.x` of Quantum ESPRESSO'
+    port = 'label.pw.pw.code'
+    process = PwCalculation
+    own = ('structure', 'kpoints', 'parent_folder', 'parallelization')
+
+    def cover(self, given: Inputs, elements: Sequence[str]) -> tuple[list[str], Check]:
+        """Return which elements have pseudopotentials."""
+        covered = sorted(set(elements) & set(given.get('pseudos', {})))
+        if missing := sorted(set(elements) - set(covered)):
+            remedy = f'Take a family that has them, or add them to `{self.namespace}.pseudos`, keyed by the element.'
+            return covered, Check('pseudopotentials', 'failed', f'there are none for {", ".join(missing)}', '', remedy)
+        return covered, Check('pseudopotentials', 'ok', f'there are some for {", ".join(covered)}')
+
+    def inputs(self, given: Inputs, made: Inputs) -> dict[str, t.Any]:
+        """Return one iteration at the Γ point."""
+        kpoints = orm.KpointsData()
+        kpoints.set_kpoints_mesh([1, 1, 1])
+        return {
+            'structure': made['cell'],
+            'kpoints': kpoints,
+            'parameters': orm.Dict(merge_values(given['parameters'].get_dict(), ONE_ITERATION)),
+            'pseudos': {kind.name: given['pseudos'][kind.symbol] for kind in made['cell'].kinds},
+        }
+
+    def inspect(self, node: orm.CalcJobNode) -> str:
+        """See whether it is ``pw.x``, and read the pseudopotentials."""
+        if 'Program PWSCF' not in self._stdout(node):
+            raise TrialError('the code wrote no line `Program PWSCF`: it did not start, or it is no pw.x')
+        finished(node)
+        elements = ', '.join(sorted(node.inputs.structure.get_symbols_set()))
+        return f'read the pseudopotentials of {elements}, made one iteration'
+
+    def versions(self, node: orm.CalcJobNode) -> list[tuple[str, str]]:
+        """Return the output of ``pw.x``, which begins with its version."""
+        return [('pw.x', self._stdout(node))]
+
+    def _stdout(self, node: orm.CalcJobNode) -> str:
+        return text_of(node, str(node.get_option('output_filename')))
+
+
 class PwLabeller(Labeller):
     """Labels from Quantum ESPRESSO: its inputs are those of ``PwBaseWorkChain``, all but the structure."""
 
     name = 'pw'
-    code = 'pw'
+    trial = PwTrial()
     process_class = PwBaseWorkChain
 
     @classmethod

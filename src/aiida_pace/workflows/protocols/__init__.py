@@ -11,23 +11,12 @@ from aiida import orm
 from aiida.engine import ProcessBuilder
 from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
+from aiida_pace.workflows.check.trials import CODES, code_names
 from aiida_pace.workflows.label.labeller import Labeller
-from aiida_pace.workflows.label.labellers import LABELLERS
+from aiida_pace.workflows.label.labellers import DEFAULT_LABELLER, LABELLERS
 from aiida_pace.workflows.values import fill_values
 
-__all__ = ('CODES', 'ProtocolMixin', 'fill_builder', 'protocol_inputs')
-
-#: The codes of a campaign by the executable they run, and the ports that each belongs to; a labeller has one more.
-CODES = {
-    'pacemaker': ('train.fit.code', 'initial.basis.code'),
-    'pace_yaml2yace': ('train.fit.yace_code',),
-    'pace_activeset': ('train.active_set.code',),
-    'lammps': ('explore.lammps.code',),
-    'pace_embed': ('select.embed.code',),
-    'pace_swarm': ('select.swarm.code',),
-    'pace_evaluate': ('evaluate.code',),
-    'pace_select': ('select.maxvol.code', 'initial.maxvol.code'),
-}
+__all__ = ('ProtocolMixin', 'fill_builder', 'protocol_inputs')
 
 #: Inputs of earlier releases by their path, and what takes their place: the end of a sentence.
 RENAMED = {
@@ -61,7 +50,7 @@ def protocol_inputs(
         if value is not None:
             raise ValueError(f'`{old}` is now {new}.')
     inputs: dict[str, t.Any] = process.get_protocol_inputs(protocol, overrides)
-    chosen = [name for name in LABELLERS if name in overrides.get('label', {})] or [next(iter(LABELLERS))]
+    chosen = [name for name in LABELLERS if name in overrides.get('label', {})] or [DEFAULT_LABELLER.name]
     if len(chosen) > 1:
         raise ValueError(f'`label` has {" and ".join(f"`{name}`" for name in chosen)}: give just one of them.')
     inputs['label'] = {key: value for key, value in inputs['label'].items() if key not in {*LABELLERS} - {*chosen}}
@@ -81,7 +70,7 @@ def fill_builder(
     :raises ValueError: when a code is missing or unknown, or a pseudopotential is not installed.
     """
     labeller: type[Labeller] = next(LABELLERS[name] for name in LABELLERS if name in inputs['label'])
-    needed = [labeller.code, *CODES]
+    needed = code_names(labeller)
     if set(codes) != set(needed):
         missing, unknown = sorted(set(needed) - set(codes)), sorted(set(codes) - set(needed))
         raise ValueError(f'`codes` needs one code for each of {", ".join(needed)}; {missing=}, {unknown=}')
@@ -91,17 +80,20 @@ def fill_builder(
     builder.explore.structures = dict(structures)
     labeller.fill_builder(
         builder.label[labeller.name],
-        loaded[labeller.code],
+        loaded[labeller.trial.name],
         inputs['label'].pop(labeller.name),
         inputs['initial']['elements'],
         options,
     )
-    for name, paths in CODES.items():
-        for path in paths:
+    for name in needed:
+        if name == labeller.trial.name:
+            continue
+        for path in CODES[name]:
             *namespaces, port = path.split('.')
             namespace = functools.reduce(operator.getitem, namespaces, builder)
             namespace[port] = loaded[name]
-            if options and port == 'code':
-                namespace.metadata.options = options
+            if port == 'code':
+                for option, value in options.items():  # one by one: the others, such as `resources`, have defaults
+                    namespace.metadata.options[option] = value
     fill_values(builder, inputs)
     return t.cast(ProcessBuilder, builder)
