@@ -14,7 +14,6 @@ from ase import Atoms
 __all__ = (
     'CrystalError',
     'SpaceGroup',
-    'ask_spglib',
     'conventional_lengths',
     'rescaled',
     'special_points',
@@ -48,7 +47,7 @@ class SpaceGroup:
         :param tolerance: largest displacement of an atom from its symmetric place, in Å.
         :raises CrystalError: when spglib finds none.
         """
-        found = ask_spglib(spglib.get_symmetry_dataset, atoms, symprec=tolerance)
+        found = _ask_spglib(spglib.get_symmetry_dataset, atoms, symprec=tolerance)
         cell, places = atoms.cell.array, atoms.get_scaled_positions()
         images = np.einsum('kab,nb->kna', found.rotations, places) + found.translations[:, None, :]
         offsets = images[:, :, None, :] - places[None, None, :, :]
@@ -70,7 +69,7 @@ def standard_primitive(atoms: Atoms, tolerance: float) -> Atoms:
     """
     if not atoms.pbc.all():
         raise CrystalError('it is not periodic in all three directions: give a crystal')
-    found = ask_spglib(spglib.standardize_cell, atoms, to_primitive=True, no_idealize=False, symprec=tolerance)
+    found = _ask_spglib(spglib.standardize_cell, atoms, to_primitive=True, no_idealize=False, symprec=tolerance)
     cell, places, numbers = (np.asarray(part) for part in found)
     # The first atom at the origin: different cells of one crystal then mostly give the very same frames.
     places = places - places[0]
@@ -83,7 +82,7 @@ def conventional_lengths(atoms: Atoms, tolerance: float) -> FloatArray:
 
     :raises CrystalError: when spglib finds no symmetry.
     """
-    found = ask_spglib(spglib.standardize_cell, atoms, to_primitive=False, no_idealize=False, symprec=tolerance)
+    found = _ask_spglib(spglib.standardize_cell, atoms, to_primitive=False, no_idealize=False, symprec=tolerance)
     return np.asarray(np.linalg.norm(found[0], axis=1))
 
 
@@ -103,7 +102,7 @@ def rescaled(atoms: Atoms, ratio: float) -> Atoms:
     return copy
 
 
-def ask_spglib(function: Callable[..., t.Any], atoms: Atoms, **settings: t.Any) -> t.Any:
+def _ask_spglib(function: Callable[..., t.Any], atoms: Atoms, **settings: t.Any) -> t.Any:
     """Return what a function of spglib says of a crystal.
 
     :raises CrystalError: when it says nothing; by a switch that is global, spglib then raises or returns None.
