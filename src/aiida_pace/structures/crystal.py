@@ -11,6 +11,8 @@ import numpy.typing as npt
 import spglib
 from ase import Atoms
 
+from aiida_pace.structures.cells import reduced
+
 __all__ = (
     'CrystalError',
     'SpaceGroup',
@@ -21,6 +23,10 @@ __all__ = (
 )
 
 FloatArray = npt.NDArray[np.float64]
+
+#: A standard primitive cell with this many times the k-points of the reduced one is replaced: well below what a single
+#: frame is replaced for, so that no strain of a validation brings one of its frames there and changes its mesh.
+SKEWED_STANDARD = 1.2
 
 
 class CrystalError(ValueError):
@@ -62,7 +68,8 @@ def standard_primitive(atoms: Atoms, tolerance: float) -> Atoms:
 
     The axes of the standard conventional cell lie along x, y, z as far as they can, whatever way the crystal was
     given: elastic constants then have the indices of the textbooks (Togo et al., Sci. Technol. Adv.
-    Mater. Meth. 4, 2384822 (2024)).
+    Mater. Meth. 4, 2384822 (2024)). Of a lattice whose standard primitive vectors are skewed, such as a rhombohedral
+    one with a small angle, the reduced ones are taken.
 
     :param tolerance: largest displacement of an atom from its symmetric place, in Å.
     :raises CrystalError: when the structure is not periodic in all directions or spglib cannot make sense of it.
@@ -74,7 +81,7 @@ def standard_primitive(atoms: Atoms, tolerance: float) -> Atoms:
     # The first atom at the origin: different cells of one crystal then mostly give the very same frames.
     places = places - places[0]
     places -= np.floor(places + 1e-6)
-    return Atoms(numbers=numbers, scaled_positions=places, cell=cell, pbc=True)
+    return reduced(Atoms(numbers=numbers, scaled_positions=places, cell=cell, pbc=True), SKEWED_STANDARD)
 
 
 def conventional_lengths(atoms: Atoms, tolerance: float) -> FloatArray:
