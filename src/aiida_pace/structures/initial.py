@@ -34,10 +34,10 @@ __all__ = (
 
 
 def generate_initial_set(
-    element: str | Sequence[str],
+    elements: str | Sequence[str],
     count: int,
+    seed: int | np.random.Generator = 1,
     *,
-    seed: int | np.random.Generator,
     config: InitialSetConfig | None = None,
     structures: Sequence[Atoms] = (),
 ) -> Frames:
@@ -47,9 +47,10 @@ def generate_initial_set(
     covalent radii. `bond_sources` tells where the lattice constants come from; one that is only an estimate gives a
     warning and a wider range of volumes.
 
-    :param element: one chemical symbol or several.
+    :param elements: one chemical symbol or several.
     :param count: number of frames in all.
-    :param seed: of the random generator, or the generator itself.
+    :param seed: of the random generator, or the generator itself; by default that of a campaign.
+    :param config: the settings of the recipes; by default those of `InitialSetConfig`.
     :param structures: the user's own structures, for the recipe ``user``.
     :returns: frames whose ``origin`` is the name of the recipe: ``isolated_atom``, ``dimer``, ``trimer``,
         ``bulk/fcc``, ``compound/rocksalt``, ``alloy/bcc``, ``supercell/fcc``, ``vacancy``, ``interstitial``,
@@ -58,7 +59,7 @@ def generate_initial_set(
         share applies, or a structure of the user's is not fit.
     """
     config = config or InitialSetConfig()
-    elements = _elements(element)
+    elements = _elements(elements)
     counts = _counts(elements, count, config, has_structures=bool(structures))
     frames = _made(elements, counts, seed, config, structures)
     if duplicates := duplicate_indices(frames):
