@@ -12,8 +12,9 @@ __all__ = ('boxed', 'reduced', 'reduced_cell', 'vacuum_cell', 'whole_cell')
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-#: A cell is replaced when this many times fewer k-points are as dense in the reduced one. Well above what a strain
-#: changes: frames of one crystal keep one kind of cell, and so one mesh.
+#: A cell is replaced when its mesh of k-points has more than this many times the points of that of the reduced cell. A
+#: strain of 5 % brings the ratio of a cubic or hexagonal crystal, which has several reduced cells, to 1.16 at most: its
+#: strained frames keep one kind of cell, and one mesh.
 SKEWED = 2.0
 
 

@@ -24,8 +24,9 @@ __all__ = (
 
 FloatArray = npt.NDArray[np.float64]
 
-#: A standard primitive cell with this many times the k-points of the reduced one is replaced: well below what a single
-#: frame is replaced for, so that no strain of a validation brings one of its frames there and changes its mesh.
+#: A standard primitive cell is replaced when its mesh has more than this many times the points of that of the reduced
+#: cell. The limit for a frame that goes to DFT (`cells.SKEWED`) is far above: no strain of a validation brings a frame
+#: beyond it, where it would get another cell and another mesh than the others.
 SKEWED_STANDARD = 1.2
 
 
