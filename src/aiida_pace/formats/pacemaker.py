@@ -12,9 +12,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
-from ase.geometry import complete_cell, minkowski_reduce
 
 from aiida_pace.frames import FloatArray, Frames
+from aiida_pace.structures.cells import reduced_cell, vacuum_cell
 from aiida_pace.training.basis_size import SHAPES, basis_stages
 
 if t.TYPE_CHECKING:
@@ -239,14 +239,9 @@ def accepted_cell(
     """
     if not pbc.any():
         return np.eye(3)
-    lattice = np.array(cell, dtype='f8')
-    if not pbc.all():
-        lattice[~pbc] = 0
-        lattice = np.array(complete_cell(lattice))
-        extents = np.ptp(positions @ lattice[~pbc].T, axis=0)
-        lattice[~pbc] *= (extents + vacuum)[:, None]
+    lattice = vacuum_cell(positions, cell, pbc, vacuum)
     if abs(np.linalg.det(lattice)) < MIN_ORTHOGONALITY * np.prod(np.linalg.norm(lattice, axis=1)):
-        lattice = np.array(minkowski_reduce(lattice)[0])
+        lattice = reduced_cell(lattice)
     return lattice if np.linalg.det(lattice) > 0 else -lattice
 
 

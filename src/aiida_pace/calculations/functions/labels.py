@@ -11,6 +11,7 @@ from aiida.engine import calcfunction
 
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.frames import AUDIT, FloatArray, Frames
+from aiida_pace.structures.cells import boxed, reduced
 from aiida_pace.structures.fingerprint import exact_fingerprints
 
 __all__ = (
@@ -31,6 +32,9 @@ __all__ = (
 #: cache, computed; or its run fails; or a guard rejects the frame beforehand or its label afterwards.
 OUTCOMES = ('reused', 'cached', 'labelled', 'failed', 'rejected')
 
+#: Empty space around molecules and slabs that come without a box, in Å: as much as an initial set leaves by default.
+VACUUM = 10.0
+
 
 def frame_key(index: int) -> str:
     """Return the link label of frame ``index``; it sorts like the index."""
@@ -39,8 +43,13 @@ def frame_key(index: int) -> str:
 
 @calcfunction
 def split_structures(dataset: AtomsDatasetData, indices: orm.List) -> dict[str, orm.StructureData]:
-    """Return the structures of some frames, by `frame_key`: the link between a run and the frame it labels."""
-    return {frame_key(index): orm.StructureData(ase=dataset.frames.atoms(index)) for index in indices}
+    """Return the structures of some frames, by `frame_key`: the link between a run and the frame it labels.
+
+    A skewed cell is `reduced`, and what has no room in its cell is `boxed` with `VACUUM`: energy, forces and stress are
+    those of the frame.
+    """
+    atoms = {index: reduced(boxed(dataset.frames.atoms(index), VACUUM)) for index in indices}
+    return {frame_key(index): orm.StructureData(ase=structure) for index, structure in atoms.items()}
 
 
 @calcfunction
