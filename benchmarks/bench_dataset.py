@@ -82,7 +82,7 @@ def assemble(folder: Path, count: int, size: int) -> Callable[[], object]:
     import aiida_pace.data.dataset  # noqa: F401
     from aiida_pace.config import TrainingConfig
     from aiida_pace.formats.pacemaker import write_dataframe
-    from aiida_pace.formats.training import training_set
+    from aiida_pace.training.training_set import training_set
 
     config = TrainingConfig(reference_energies={'Si': 0.0})
 

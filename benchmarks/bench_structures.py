@@ -11,7 +11,7 @@ import numpy as np
 from ase.build import bulk
 
 from aiida_pace.frames import Frames
-from aiida_pace.structures.embedding import embed, embed_within
+from aiida_pace.structures.embedding.cut import embed, embed_within
 from aiida_pace.structures.fingerprint import duplicate_indices, near_duplicate_indices
 from aiida_pace.structures.guards import check_frames
 from aiida_pace.structures.initial import generate_initial_set

@@ -14,7 +14,7 @@ from click.testing import CliRunner, Result
 
 from aiida_pace.cli import cmd_root
 from aiida_pace.cli.check import CODES
-from aiida_pace.workflows.check import CheckWorkChain
+from aiida_pace.workflows.check.base import CheckWorkChain
 from aiida_pace.workflows.protocols import CODES as CAMPAIGN_CODES
 from tests.fixtures.dft import PSEUDOS
 

@@ -11,7 +11,7 @@ from ase.build import bulk
 from aiida_pace.config import EmbeddingConfig
 from aiida_pace.frames import Frames
 from aiida_pace.structures.guards import closest_approach
-from aiida_pace.structures.ingredients import pushed_apart
+from aiida_pace.structures.recipe_context import pushed_apart
 
 pytestmark = pytest.mark.engines
 

@@ -20,8 +20,8 @@ from aiida_pace.formats.pacemaker import (
     write_dataframe,
     write_input,
 )
-from aiida_pace.formats.training import training_plan, training_set
 from aiida_pace.frames import Frames
+from aiida_pace.training.training_set import training_plan, training_set
 from tests.fixtures.training import alloy_frames, silicon_frames
 
 pytestmark = pytest.mark.engines

@@ -3,7 +3,7 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from aiida_pace.metrics.audit import draw_audit, speaking
+from aiida_pace.metrics.audit import audits_of_potential, draw_audit
 from aiida_pace.structures.fingerprint import exact_fingerprints
 from tests.fixtures.frames import random_frames
 
@@ -61,6 +61,6 @@ def test_excluded_and_repeated_frames_are_not_drawn() -> None:
 
 def test_which_frames_speak() -> None:
     potentials, stages = ['a', 'a', 'b', 'b', 'c'], [0, 1, 1, 1, 1]
-    assert list(speaking(potentials, stages, 'b', 1, 'potential')) == [False, False, True, True, False]
-    assert list(speaking(potentials, stages, 'b', 1, 'stage')) == [False, True, True, True, True]
-    assert list(speaking([], [], 'b', 1, 'stage')) == []
+    assert list(audits_of_potential(potentials, stages, 'b', 1, 'potential')) == [False, False, True, True, False]
+    assert list(audits_of_potential(potentials, stages, 'b', 1, 'stage')) == [False, True, True, True, True]
+    assert list(audits_of_potential([], [], 'b', 1, 'stage')) == []

@@ -14,7 +14,6 @@ from aiida_pace.config import InitialSetConfig, config_error
 from aiida_pace.frames import Frames
 from aiida_pace.structures.fingerprint import duplicate_indices, near_duplicate_indices
 from aiida_pace.structures.initial import (
-    allocate,
     atoms_per_element,
     bond_sources,
     choose_from_pool,
@@ -23,6 +22,7 @@ from aiida_pace.structures.initial import (
     recipe_counts,
 )
 from aiida_pace.structures.recipes import RECIPES
+from aiida_pace.structures.shares import split_count
 
 ELEMENTS = [symbol for symbol in chemical_symbols[1:97] if symbol not in ('Pm',)]
 
@@ -78,7 +78,7 @@ def test_count_is_honoured_exactly(count: int, shares: dict[str, float]) -> None
 def test_allocation_is_whole_and_within_one_of_the_share(count: int, shares: dict[str, float]) -> None:
     if not sum(shares.values()):
         return
-    counts = allocate(count, shares)
+    counts = split_count(count, shares)
     assert sum(counts.values()) == count
     assert all(abs(counts[name] - count * share / sum(shares.values())) < 1 for name, share in shares.items())
 
@@ -348,7 +348,7 @@ class TestPool:
         others = {name: number for name, number in counts.items() if name not in clusters}
         assert sum(others.values()) == 80
         shares = {name: self.CONFIG.shares[name] for name in others}
-        assert others == allocate(80, shares)
+        assert others == split_count(80, shares)
 
     def test_no_two_frames_are_alike(self) -> None:
         config = InitialSetConfig(pool_count=200, **STILL, shares={'bulk': 9, 'vacancy': 1})

@@ -11,7 +11,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from aiida_pace.frames import Frames
-from aiida_pace.structures.outliers import absurd_labels, composition, robust_references
+from aiida_pace.structures.outliers import composition, implausible_labels, robust_references
 
 WINDOW = (-20.0, 50.0)
 
@@ -66,13 +66,13 @@ def labelled(energies: list[float], strongest: list[float]) -> Frames:
 def test_absurd_labels() -> None:
     frames = labelled([-210.0, -209.0, 500.0, -211.0, -900.0], [0.1, 300.0, 300.0, 99.0, 0.0])
     references = {14: -105.0}
-    assert absurd_labels(frames, references, 100.0, WINDOW) == {
-        1: 'absurd force',
-        2: 'absurd force',
-        4: 'absurd energy',
+    assert implausible_labels(frames, references, 100.0, WINDOW) == {
+        1: 'implausible force',
+        2: 'implausible force',
+        4: 'implausible energy',
     }
-    assert absurd_labels(frames, references, 1000.0, WINDOW) == {2: 'absurd energy', 4: 'absurd energy'}
-    assert absurd_labels(frames, None, 1000.0, WINDOW) == {}
+    assert implausible_labels(frames, references, 1000.0, WINDOW) == {2: 'implausible energy', 4: 'implausible energy'}
+    assert implausible_labels(frames, None, 1000.0, WINDOW) == {}
 
 
 def test_composition() -> None:
@@ -82,4 +82,4 @@ def test_composition() -> None:
 
 def test_no_labels() -> None:
     with pytest.raises(ValueError, match='no labels'):
-        absurd_labels(Frames.from_atoms([bulk('Si')]), None, 100.0, WINDOW)
+        implausible_labels(Frames.from_atoms([bulk('Si')]), None, 100.0, WINDOW)

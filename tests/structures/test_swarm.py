@@ -10,13 +10,13 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 
 from aiida_pace.structures.fingerprint import duplicate_indices, near_duplicate_indices
+from aiida_pace.structures.shares import split_count
 from aiida_pace.structures.swarm import (
     hessian_displacements,
     hessian_from_forces,
     mode_swarm,
     normal_modes,
     rattle_swarm,
-    split_count,
 )
 
 STEP = 0.005

@@ -16,10 +16,10 @@ from aiida.engine import ProcessBuilder, run_get_node
 from aiida.plugins import DataFactory, WorkflowFactory
 from ase.build import bulk
 
+from aiida_pace.campaign.phases import CAMPAIGN_EXTRA
 from aiida_pace.frames import Frames
 from aiida_pace.structures.fingerprint import exact_fingerprints
-from aiida_pace.workflows.campaign_state import CAMPAIGN_EXTRA
-from aiida_pace.workflows.lane import children
+from aiida_pace.workflows.graph import children
 from tests.fixtures.loop import BuilderOf
 from tests.fixtures.silicon import silicon_campaign
 
@@ -139,10 +139,10 @@ def test_learns_where_nothing_is_new(builder_of: BuilderOf) -> None:
     assert node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_CONVERGENCE_NOT_REACHED.status
     step = children(node)
     assert step['cycle_01_judge'].outputs.result['action'] == 'learn'
-    lessons = results['datasets']['cycle_02'].frames
-    assert list(lessons.origin) == ['lesson'] * 3
+    drawn = results['datasets']['cycle_02'].frames
+    assert list(drawn.origin) == ['random'] * 3
     audited = {digest for audit in results['audits'].values() for digest in exact_fingerprints(audit.frames)}
-    assert not audited & set(exact_fingerprints(lessons))
+    assert not audited & set(exact_fingerprints(drawn))
     walked = [step[f'cycle_0{cycle}_explore'].inputs.lammps.potential for cycle in (1, 2, 3)]
     assert walked[0] == walked[1] != walked[2] == step['cycle_02_train'].outputs.potential
     assert 'cycle_02' in step['cycle_02_train'].inputs.fit.datasets

@@ -20,7 +20,7 @@ from aiida_pace.calculations.functions.candidates import choose_candidates, gath
 from aiida_pace.frames import Frames
 from aiida_pace.structures.guards import check_frames
 from aiida_pace.structures.strategies import STRATEGIES
-from aiida_pace.workflows.lane import children
+from aiida_pace.workflows.graph import children
 from tests.fixtures.nodes import recorded_active_set, recorded_potential
 
 AceActiveSetData = DataFactory('pace.active_set')

@@ -13,7 +13,7 @@ from aiida.engine import run_get_node
 from aiida.plugins import CalculationFactory, WorkflowFactory
 
 from aiida_pace.calculations.functions.labels import OUTCOMES
-from aiida_pace.workflows.lane import children
+from aiida_pace.workflows.graph import children
 from tests.fixtures.loop import BuilderOf
 
 ActiveLearningWorkChain = WorkflowFactory('pace.active_learning')

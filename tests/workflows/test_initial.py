@@ -17,7 +17,7 @@ from ase.build import bulk
 
 from aiida_pace.structures.fingerprint import near_duplicate_indices
 from aiida_pace.structures.initial import atoms_per_element, recipe_counts
-from aiida_pace.workflows.lane import children
+from aiida_pace.workflows.graph import children
 
 InitialSetWorkChain = WorkflowFactory('pace.initial')
 Inputs = dict[str, t.Any]

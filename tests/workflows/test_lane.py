@@ -11,7 +11,9 @@ from aiida.plugins import CalculationFactory
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiida_pace.workflows.lane import ResumableWorkChain, balanced_shares, children
+from aiida_pace.workflows.graph import children
+from aiida_pace.workflows.lane import balanced_shares
+from aiida_pace.workflows.resumable import ResumableWorkChain, labelled
 
 costs = st.dictionaries(st.text('abcdef', min_size=1, max_size=3), st.floats(0, 1e4), max_size=6)
 
@@ -53,12 +55,12 @@ class TwiceWorkChain(ResumableWorkChain):
     def submit_twice(self) -> ToContext:
         add = CalculationFactory('core.arithmetic.add')
         inputs = {'code': self.inputs.code, 'x': orm.Int(1), 'y': orm.Int(2)}
-        first = self.submit_once(add, 'sum', inputs)
-        return ToContext(first=first, second=self.submit_once(add, 'sum', inputs))
+        first = self.submit(add, labelled('sum', inputs))
+        return ToContext(first=first, second=self.submit(add, labelled('sum', inputs)))
 
 
 @pytest.mark.usefixtures('aiida_profile_clean')
-def test_submit_once_submits_once(aiida_code_installed) -> None:  # type: ignore[no-untyped-def]
+def test_submit_submits_once(aiida_code_installed) -> None:  # type: ignore[no-untyped-def]
     code = aiida_code_installed(default_calc_job_plugin='core.arithmetic.add', filepath_executable='/bin/bash')
     _, node = run_get_node(TwiceWorkChain, code=code)
     assert node.is_finished_ok

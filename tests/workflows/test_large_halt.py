@@ -12,7 +12,7 @@ from aiida.plugins import CalculationFactory, DataFactory
 from ase.build import bulk
 
 from aiida_pace.frames import FloatArray
-from aiida_pace.workflows.lane import children
+from aiida_pace.workflows.graph import children
 from tests.fixtures.loop import BuilderOf
 
 pytestmark = [pytest.mark.engines, pytest.mark.slow, pytest.mark.usefixtures('aiida_profile_clean')]

@@ -10,7 +10,7 @@ from aiida.engine import run_get_node
 from aiida.plugins import CalculationFactory, WorkflowFactory
 
 from aiida_pace.structures.fingerprint import exact_fingerprints
-from aiida_pace.workflows.lane import children
+from aiida_pace.workflows.graph import children
 from tests.fixtures.loop import BuilderOf
 
 ActiveLearningWorkChain = WorkflowFactory('pace.active_learning')

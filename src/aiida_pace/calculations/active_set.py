@@ -10,13 +10,13 @@ from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 
-from aiida_pace.calculations.base import PaceCalcJob, foreign_elements
+from aiida_pace.calculations.base import PaceCalcJob, validate_known_elements
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
 from aiida_pace.formats.pacemaker import write_dataframe
-from aiida_pace.formats.training import learned_atoms
 from aiida_pace.frames import Frames
+from aiida_pace.training.training_set import learned_atoms
 
 __all__ = ('PaceActiveSetCalculation',)
 
@@ -87,7 +87,7 @@ class PaceActiveSetCalculation(PaceCalcJob):
         if 'datasets' in namespace and not datasets:
             return '`datasets` is empty: give the data sets that the potential was trained on.'
         for name, dataset in sorted(datasets.items()):
-            if error := foreign_elements(
+            if error := validate_known_elements(
                 f'datasets.{name}', dataset.elements, inputs.get('potential'), 'give the data it was trained on'
             ):
                 return error

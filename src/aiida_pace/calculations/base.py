@@ -10,7 +10,7 @@ from aiida.engine import CalcJob, CalcJobProcessSpec
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.potential import AcePotentialData
 
-__all__ = ('PaceCalcJob', 'foreign_elements', 'other_active_set')
+__all__ = ('PaceCalcJob', 'validate_active_set', 'validate_known_elements')
 
 
 class PaceCalcJob(CalcJob):
@@ -42,22 +42,24 @@ class PaceCalcJob(CalcJob):
         which its port reports, or not be exposed: then it is not in ``namespace`` either.
         """
         potential, dataset = inputs.get('potential'), inputs.get('dataset')
-        return foreign_elements(
+        return validate_known_elements(
             'dataset',
             dataset.elements if dataset is not None else (),
             potential,
             'give a potential that was trained on all elements of the frames',
-        ) or other_active_set(inputs.get('active_set'), potential)
+        ) or validate_active_set(inputs.get('active_set'), potential)
 
 
-def foreign_elements(name: str, elements: Iterable[str], potential: AcePotentialData | None, remedy: str) -> str | None:
+def validate_known_elements(
+    name: str, elements: Iterable[str], potential: AcePotentialData | None, remedy: str
+) -> str | None:
     """Return one sentence when the input ``name`` holds elements that the potential does not know."""
     if potential is None or not (unknown := sorted(set(elements) - set(potential.elements))):
         return None
     return f'`{name}` holds {", ".join(unknown)}, `potential` is for {", ".join(potential.elements)}: {remedy}.'
 
 
-def other_active_set(active_set: AceActiveSetData | None, potential: AcePotentialData | None) -> str | None:
+def validate_active_set(active_set: AceActiveSetData | None, potential: AcePotentialData | None) -> str | None:
     """Return one sentence when the active set is that of another potential."""
     if active_set is None or potential is None or active_set.matches(potential):
         return None

@@ -15,7 +15,7 @@ from aiida_pace.calculations.dry_run import write_dry_runs
 from aiida_pace.config import TrainingConfig, config_error
 from aiida_pace.data.potential import AcePotentialData
 from aiida_pace.formats.pacemaker import DRY_RUN_TARGET, potential_sections
-from aiida_pace.formats.training import TrainingSetError, training_plan
+from aiida_pace.training.training_set import TrainingSetError, training_plan
 
 __all__ = ('PaceBasisCalculation',)
 

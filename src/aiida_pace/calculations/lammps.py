@@ -10,7 +10,7 @@ from aiida.common.datastructures import CalcInfo, CodeInfo
 from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 
-from aiida_pace.calculations.base import PaceCalcJob, foreign_elements, other_active_set
+from aiida_pace.calculations.base import PaceCalcJob, validate_active_set, validate_known_elements
 from aiida_pace.config import MdConfig, config_error
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.dataset import AtomsDatasetData
@@ -154,12 +154,12 @@ class PaceLammpsCalculation(PaceCalcJob):
     def validate_inputs(cls, inputs: dict[str, t.Any], namespace: t.Any) -> str | None:
         """Refuse elements that the potential does not know and the active set of another potential."""
         potential, structure = inputs.get('potential'), inputs.get('structure')
-        return foreign_elements(
+        return validate_known_elements(
             'structure',
             elements_of(structure) if structure is not None else (),
             potential,
             'give a potential that was trained on all elements of the structure',
-        ) or other_active_set(inputs.get('active_set'), potential)
+        ) or validate_active_set(inputs.get('active_set'), potential)
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Write input and structure; the other files are copied from the nodes."""

@@ -13,7 +13,7 @@ from ase.data import atomic_numbers
 from aiida_pace.calculations.engine import PaceEngineCalcJob
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.engines.select import PROGRAM
-from aiida_pace.formats.training import learned_atoms
+from aiida_pace.training.training_set import learned_atoms
 
 __all__ = ('PaceSelectCalculation',)
 

@@ -10,12 +10,11 @@ from aiida.common.datastructures import CalcInfo, CodeInfo, CodeRunMode
 from aiida.common.folders import Folder
 from aiida.engine import CalcJobProcessSpec
 
-from aiida_pace.calculations.base import PaceCalcJob, foreign_elements
+from aiida_pace.calculations.base import PaceCalcJob, validate_known_elements
 from aiida_pace.calculations.dry_run import write_dry_runs
 from aiida_pace.config import TrainingConfig, config_error
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
-from aiida_pace.formats.basis_size import BasisPlan
 from aiida_pace.formats.pacemaker import (
     DRY_RUN_TARGET,
     potential_sections,
@@ -23,8 +22,9 @@ from aiida_pace.formats.pacemaker import (
     write_dataframe,
     write_input,
 )
-from aiida_pace.formats.training import TrainingSet, TrainingSetError, training_plan, training_set
 from aiida_pace.frames import Frames
+from aiida_pace.training.basis_size import BasisPlan
+from aiida_pace.training.training_set import TrainingSet, TrainingSetError, training_plan, training_set
 
 __all__ = ('PaceTrainCalculation', 'chosen_training_set')
 
@@ -159,7 +159,7 @@ class PaceTrainCalculation(PaceCalcJob):
         for name, dataset in sorted(datasets.items()):
             if not dataset.is_labelled:
                 return f'`datasets.{name}` holds no energies and forces: label its frames first, with `pace.label`.'
-            if error := foreign_elements(
+            if error := validate_known_elements(
                 f'datasets.{name}', dataset.elements, potential, 'leave the potential out to fit a new one'
             ):
                 return error

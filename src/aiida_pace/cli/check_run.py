@@ -22,8 +22,8 @@ from rich.table import Table
 from rich.text import Text
 
 from aiida_pace.cli.follow import daemon_fault
-from aiida_pace.workflows.check import CheckWorkChain
-from aiida_pace.workflows.lane import children
+from aiida_pace.workflows.check.base import CheckWorkChain
+from aiida_pace.workflows.graph import children
 
 __all__ = ('load_codes', 'load_pseudos', 'make_inputs', 'run_check', 'show_outcome')
 

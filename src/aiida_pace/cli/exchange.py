@@ -242,7 +242,7 @@ def _find_datasets(identifier: str) -> list[AtomsDatasetData]:
 
     from aiida_pace.data.dataset import AtomsDatasetData
     from aiida_pace.report.campaign import PROCESS_TYPE
-    from aiida_pace.workflows.lane import children
+    from aiida_pace.workflows.graph import children
 
     try:
         node = orm.load_node(identifier)

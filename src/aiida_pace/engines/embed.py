@@ -17,9 +17,9 @@ from ase import Atoms
 from aiida_pace.engines.ace import AceModel, EvaluationError
 from aiida_pace.engines.command import argument_parser, load, load_settings, run, write_frames
 from aiida_pace.frames import FloatArray, Frames
-from aiida_pace.structures.embedding import EmbeddingError
+from aiida_pace.structures.embedding.cut import EmbeddingError
+from aiida_pace.structures.embedding.search import FoundEmbedding, search_embedding
 from aiida_pace.structures.fingerprint import exact_fingerprints
-from aiida_pace.structures.proof import ProvenEmbedding, prove_embedding
 
 __all__ = ('PROGRAM', 'EmbeddingSettings', 'embed_frames', 'embed_highest_grade', 'main')
 
@@ -80,7 +80,7 @@ def embed_frames(
 
 def embed_highest_grade(
     atoms: Atoms, model: AceModel, settings: EmbeddingSettings
-) -> tuple[int, FloatArray, ProvenEmbedding | EmbeddingError]:
+) -> tuple[int, FloatArray, FoundEmbedding | EmbeddingError]:
     """Return the atom of highest grade, all grades (N,), and the proven box around that atom or why there is none.
 
     :raises EvaluationError: when the potential refuses the structure.
@@ -97,7 +97,7 @@ def embed_highest_grade(
     grades = grades_of(atoms)
     centre = int(np.argmax(grades))
     try:
-        proven = prove_embedding(
+        proven = search_embedding(
             atoms,
             centre,
             grades,

@@ -13,9 +13,9 @@ from pathlib import Path
 import numpy as np
 from ase import Atoms
 
-from aiida_pace.formats.basis_size import basis_stages
 from aiida_pace.formats.pacemaker import accepted_cells
 from aiida_pace.frames import FloatArray, Frames
+from aiida_pace.training.basis_size import basis_stages
 
 __all__ = ('BlockedLeastSquares', 'FitError', 'LinearBasis')
 

@@ -15,8 +15,8 @@ from ase.data import chemical_symbols
 
 from aiida_pace.engines.ace import AceModel, EvaluationError
 from aiida_pace.engines.command import argument_parser, load, run, whole_file
-from aiida_pace.formats.training import learned_atoms
 from aiida_pace.frames import FloatArray, Frames
+from aiida_pace.training.training_set import learned_atoms
 
 __all__ = ('PROGRAM', 'main', 'select')
 

@@ -19,12 +19,12 @@ from aiida_pace.engines.command import argument_parser, load, load_settings, run
 from aiida_pace.frames import FloatArray, Frames
 from aiida_pace.structures.burst import burst_swarm
 from aiida_pace.structures.fingerprint import exact_fingerprints
+from aiida_pace.structures.shares import split_count
 from aiida_pace.structures.swarm import (
     hessian_displacements,
     hessian_from_forces,
     mode_swarm,
     rattle_swarm,
-    split_count,
 )
 
 __all__ = ('PROGRAM', 'Swarm', 'SwarmSettings', 'hessian', 'main', 'make_swarms', 'swarm_around')

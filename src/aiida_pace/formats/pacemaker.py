@@ -17,8 +17,8 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.geometry import complete_cell, minkowski_reduce
 
-from aiida_pace.formats.basis_size import SHAPES, basis_stages
 from aiida_pace.frames import FloatArray, Frames
+from aiida_pace.training.basis_size import SHAPES, basis_stages
 
 if t.TYPE_CHECKING:
     from aiida_pace.config import TrainingConfig

@@ -11,7 +11,7 @@ import numpy.typing as npt
 from aiida_pace.frames import Frames
 from aiida_pace.structures.fingerprint import exact_fingerprints
 
-__all__ = ('draw_audit', 'speaking')
+__all__ = ('audits_of_potential', 'draw_audit')
 
 
 def draw_audit(
@@ -67,7 +67,7 @@ def _systematic(indices: npt.NDArray[np.int64], count: int, rng: np.random.Gener
     return np.asarray(indices[np.minimum(places, len(indices) - 1)])
 
 
-def speaking(
+def audits_of_potential(
     potentials: Sequence[str],
     stages: Sequence[int],
     potential: str,

@@ -7,8 +7,8 @@ from collections.abc import Sequence
 
 import numpy as np
 
+from aiida_pace.campaign.history import CycleRecord
 from aiida_pace.frames import FloatArray
-from aiida_pace.metrics.history import CycleRecord
 
 __all__ = ('CostCurve', 'cost_curve')
 

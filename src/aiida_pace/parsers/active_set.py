@@ -13,8 +13,8 @@ from ase.data import atomic_numbers
 from aiida_pace.calculations.active_set import PaceActiveSetCalculation
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.formats.pacemaker import last_exception
-from aiida_pace.formats.training import learned_atoms
 from aiida_pace.parsers.base import PaceParser, last_line
+from aiida_pace.training.training_set import learned_atoms
 
 __all__ = ('PaceActiveSetParser',)
 

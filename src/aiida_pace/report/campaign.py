@@ -7,12 +7,12 @@ import dataclasses
 from aiida import orm
 from aiida.common import timezone
 
+from aiida_pace.campaign.phases import CAMPAIGN_EXTRA
 from aiida_pace.report import graph
 from aiida_pace.report.graph import ENDED
 from aiida_pace.report.phases import Phase, Progress, phases, progress
 from aiida_pace.report.steps import StepSummary, given_labels, summarise_steps
 from aiida_pace.report.verdicts import Check, Verdict, checks, failed_gates, last_verdict
-from aiida_pace.workflows.campaign_state import CAMPAIGN_EXTRA
 
 __all__ = ('PROCESS_TYPE', 'CampaignSummary', 'Fault', 'Pause', 'summarise_campaign')
 

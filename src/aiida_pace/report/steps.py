@@ -27,7 +27,7 @@ class StepSummary:
     :param reused: labels that the profile had already.
     :param cached: DFT runs taken from AiiDA's cache instead of computed.
     :param labelled: labels that DFT computed.
-    :param rejected: frames unfit for DFT, and labels that are absurd.
+    :param rejected: frames unfit for DFT, and labels that are implausible.
     :param max_grade: highest extrapolation grade that a walker met.
     :param force_rmse: root-mean-square error of a force component on the training set, in meV/Å.
     :param energy_rmse: the same of the energies, in meV/atom.

@@ -5,9 +5,9 @@ from __future__ import annotations
 import dataclasses
 import typing as t
 
+from aiida_pace.campaign.phases import cycle_label
 from aiida_pace.report import graph
 from aiida_pace.report.phases import Phase
-from aiida_pace.workflows.campaign_state import cycle_label
 
 __all__ = ('Audit', 'Check', 'Verdict', 'checks', 'failed_gates', 'judged_cycles', 'last_verdict')
 

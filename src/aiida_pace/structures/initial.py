@@ -15,13 +15,13 @@ from aiida_pace.config import InitialSetConfig
 from aiida_pace.frames import Frames
 from aiida_pace.structures.fingerprint import DistinctFrames, duplicate_indices, near_duplicate_indices
 from aiida_pace.structures.guards import closest_approach
-from aiida_pace.structures.ingredients import Ingredients
 from aiida_pace.structures.lattices import bond_of
+from aiida_pace.structures.recipe_context import RecipeContext
 from aiida_pace.structures.recipes import ALWAYS, RECIPES, isolated_atom
+from aiida_pace.structures.shares import split_count
 
 __all__ = (
     'Pool',
-    'allocate',
     'applicable_shares',
     'atoms_per_element',
     'bond_sources',
@@ -29,7 +29,7 @@ __all__ = (
     'generate_initial_set',
     'generate_pool',
     'recipe_counts',
-    'unfit_structure',
+    'validate_user_structure',
 )
 
 
@@ -98,7 +98,7 @@ def generate_pool(
     elements = _elements(element)
     counts = _counts(elements, count, config, has_structures=bool(structures))
     choosable = {name: config.shares.get(name, 0.0) for name in counts if name not in ALWAYS and counts[name]}
-    counts |= allocate(config.pool_count if choosable else 0, choosable)
+    counts |= split_count(config.pool_count if choosable else 0, choosable)
     if counts['user']:
         counts['user'] = max(counts['user'], len(structures))
     frames = _made(elements, counts, seed, config, structures)
@@ -125,7 +125,7 @@ def choose_from_pool(
     chosen = list(dict.fromkeys([*first, *(int(index) for index in ranked)]))[:count]
     left = np.setdiff1d(np.arange(len(frames)), chosen)
     room = min(count - len(chosen), len(left))
-    for recipe, number in allocate(room, Counter(recipes[left])).items():
+    for recipe, number in split_count(room, Counter(recipes[left])).items():
         chosen += rng.choice(left[recipes[left] == recipe], size=number, replace=False).tolist()
     return chosen
 
@@ -153,7 +153,10 @@ def _counts(elements: Sequence[str], count: int, config: InitialSetConfig, *, ha
     if isolated > count:
         raise ValueError(f'`count` is {count}, less than the {isolated} isolated atoms; raise it or leave them out')
     applies = applicable_shares(elements, config, has_structures=has_structures)
-    return {'isolated_atom': isolated} | allocate(count - isolated, {name: applies.get(name, 0.0) for name in RECIPES})
+    if not applies and count > isolated:
+        raise ValueError('no recipe with a share above 0 applies to these elements; raise one in `shares`')
+    shares = {name: applies.get(name, 0.0) for name in RECIPES}
+    return {'isolated_atom': isolated} | split_count(count - isolated, shares)
 
 
 def _made(
@@ -168,19 +171,19 @@ def _made(
         if bond_of(symbol, config.lattice_constants).estimated:
             warnings.warn(f'{sentence}; `lattice_constants` takes a better one', stacklevel=3)
     for index, atoms in enumerate(structures):
-        if error := unfit_structure(atoms, elements, config):
+        if error := validate_user_structure(atoms, elements, config):
             raise ValueError(f'structure {index} {error}')
     images = [isolated_atom(symbol, config) for symbol in elements[: counts['isolated_atom']]]
     # Each recipe has a generator of its own: more frames of one leave the others as they are.
     generators = dict(zip(RECIPES, np.random.default_rng(seed).spawn(len(RECIPES)), strict=True))
     distinct = DistinctFrames(config.distinct)
     for name in RECIPES:
-        given = Ingredients(elements, config, generators[name], tuple(structures))
+        given = RecipeContext(elements, config, generators[name], tuple(structures))
         images += _distinct_images(name, counts[name], given, distinct)
     return Frames.from_atoms(images)
 
 
-def _distinct_images(name: str, count: int, given: Ingredients, distinct: DistinctFrames) -> list[Atoms]:
+def _distinct_images(name: str, count: int, given: RecipeContext, distinct: DistinctFrames) -> list[Atoms]:
     """Return ``count`` structures of a recipe; those like earlier ones are drawn again, ``count`` times at most.
 
     A recipe with few degrees of freedom, such as the dimer, may have no room for so many: then some are alike.
@@ -198,22 +201,6 @@ def _distinct_images(name: str, count: int, given: Ingredients, distinct: Distin
         else:
             spare -= 1
     return images
-
-
-def allocate(count: int, shares: Mapping[str, float]) -> dict[str, int]:
-    """Return whole numbers that add up to ``count``, as near to the shares as can be (largest remainders).
-
-    :raises ValueError: when all shares are zero and ``count`` is not.
-    """
-    total = sum(shares.values())
-    if count and total <= 0:
-        raise ValueError('no recipe with a share above 0 applies to these elements; raise one in `shares`')
-    exact = {name: count * share / total if total else 0.0 for name, share in shares.items()}
-    counts = {name: int(value) for name, value in exact.items()}
-    order = sorted(exact, key=lambda name: counts[name] - exact[name])
-    for name in order[: count - sum(counts.values())]:
-        counts[name] += 1
-    return counts
 
 
 def atoms_per_element(frames: Frames) -> dict[str, int]:
@@ -246,7 +233,7 @@ def _elements(element: str | Sequence[str]) -> tuple[str, ...]:
     return elements
 
 
-def unfit_structure(atoms: Atoms, elements: Sequence[str], config: InitialSetConfig) -> str | None:
+def validate_user_structure(atoms: Atoms, elements: Sequence[str], config: InitialSetConfig) -> str | None:
     """Return why a structure of the user's cannot be taken: other elements, mixed periods, or atoms too close."""
     foreign = set(atoms.get_chemical_symbols()) - set(elements)
     if foreign:

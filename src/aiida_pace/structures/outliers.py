@@ -1,4 +1,4 @@
-"""Which labels are absurd: forces and energies that no structure fit for DFT has."""
+"""Which labels are implausible: forces and energies that no structure fit for DFT has."""
 
 from __future__ import annotations
 
@@ -7,7 +7,7 @@ import numpy.typing as npt
 
 from aiida_pace.frames import Frames
 
-__all__ = ('absurd_labels', 'composition', 'robust_references')
+__all__ = ('composition', 'implausible_labels', 'robust_references')
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -28,14 +28,14 @@ def composition(frames: Frames) -> dict[int, npt.NDArray[np.int64]]:
 
 
 def robust_references(counts: npt.NDArray[np.integer], energies: FloatArray) -> FloatArray | None:
-    """Return the energy per atom of each element that explains most energies; a minority of absurd ones is powerless.
+    """Return the energy per atom of each element that explains most energies, whatever a minority says.
 
     Least absolute deviations of the energies per atom, the median when there is one element, by reweighted least
     squares (E. J. Schlossmacher, J. Am. Stat. Assoc. 68, 857 (1973)).
 
     :param counts: (n, e) number of atoms of each element in each frame.
     :param energies: (n,) total energies in eV.
-    :returns: (e,) in eV/atom, or None when there are too few energies to tell which are absurd.
+    :returns: (e,) in eV/atom, or None when there are too few energies to tell which are implausible.
     """
     if len(energies) < MIN_LABELS * counts.shape[1]:
         return None
@@ -57,10 +57,10 @@ def robust_references(counts: npt.NDArray[np.integer], energies: FloatArray) -> 
     return np.asarray(references + origin)
 
 
-def absurd_labels(
+def implausible_labels(
     frames: Frames, references: dict[int, float] | None, max_force: float, energy_window: tuple[float, float]
 ) -> dict[int, str]:
-    """Return the cause, by index, of every label that is absurd: ``absurd force`` comes before ``absurd energy``.
+    """Return the cause, by index, of every implausible label; ``implausible force`` before ``implausible energy``.
 
     :param frames: labelled frames.
     :param references: energy per atom by atomic number, in eV; None leaves the energies alone.
@@ -75,7 +75,7 @@ def absurd_labels(
         baseline = sum(references[number] * counts for number, counts in composition(frames).items())
         excess = (frames.energy - baseline) / frames.sizes
         low, high = energy_window
-        causes.update({int(index): 'absurd energy' for index in np.flatnonzero((excess < low) | (excess > high))})
+        causes.update({int(index): 'implausible energy' for index in np.flatnonzero((excess < low) | (excess > high))})
     strongest = np.maximum.reduceat(np.linalg.norm(frames.forces, axis=1), frames.offsets[:-1])
-    causes.update({int(index): 'absurd force' for index in np.flatnonzero(strongest > max_force)})
+    causes.update({int(index): 'implausible force' for index in np.flatnonzero(strongest > max_force)})
     return dict(sorted(causes.items()))

@@ -12,13 +12,13 @@ from ase import Atoms
 from aiida_pace.config import InitialSetConfig
 from aiida_pace.structures import lattices
 from aiida_pace.structures.guards import radii_of
-from aiida_pace.structures.ingredients import Ingredients, contact_diameters, numbers_of, opened, pushed_apart
 from aiida_pace.structures.lattices import COMPOUNDS, Prototype
+from aiida_pace.structures.recipe_context import RecipeContext, contact_diameters, numbers_of, opened, pushed_apart
 
 __all__ = ('ALWAYS', 'RECIPES', 'Recipe', 'isolated_atom')
 
 FloatArray = npt.NDArray[np.float64]
-Recipe = Callable[[Ingredients, int], Atoms]
+Recipe = Callable[[RecipeContext, int], Atoms]
 
 
 def isolated_atom(element: str, config: InitialSetConfig) -> Atoms:
@@ -26,7 +26,7 @@ def isolated_atom(element: str, config: InitialSetConfig) -> Atoms:
     return _named(_in_vacuum([element], np.zeros((1, 3)), config.vacuum), 'isolated_atom')
 
 
-def dimer(given: Ingredients, index: int) -> Atoms:
+def dimer(given: RecipeContext, index: int) -> Atoms:
     """Return two atoms; short distances are more frequent, successive ones are spread by the golden ratio."""
     pairs = [(first, second) for i, first in enumerate(given.elements) for second in given.elements[i:]]
     pair = pairs[index % len(pairs)]
@@ -36,7 +36,7 @@ def dimer(given: Ingredients, index: int) -> Atoms:
     return _named(_in_vacuum(pair, np.array([[0.0, 0, 0], [distance, 0, 0]]), given.config.vacuum), 'dimer')
 
 
-def trimer(given: Ingredients, index: int) -> Atoms:
+def trimer(given: RecipeContext, index: int) -> Atoms:
     """Return three atoms: two bonds of random length at a random angle, none too short."""
     symbols = given.fill(3, given.turn(index)[0])
     # The bonds end at 60 % of the way to the cutoff: the third side is longer anyway.
@@ -53,7 +53,7 @@ def trimer(given: Ingredients, index: int) -> Atoms:
     return _named(_in_vacuum(symbols, positions, given.config.vacuum), 'trimer')
 
 
-def bulk(given: Ingredients, index: int) -> Atoms:
+def bulk(given: RecipeContext, index: int) -> Atoms:
     """Return a small cell of one element in a simple structure."""
     element = given.elements[index % len(given.elements)]
     prototype = given.crystal(element, index // len(given.elements))
@@ -62,7 +62,7 @@ def bulk(given: Ingredients, index: int) -> Atoms:
     return _named(atoms, f'bulk/{prototype.name}')
 
 
-def compound(given: Ingredients, index: int) -> Atoms:
+def compound(given: RecipeContext, index: int) -> Atoms:
     """Return a small cell of two elements in an ordered structure; both orders come in turn."""
     pairs = [(first, second) for first in given.elements for second in given.elements if first != second]
     prototype = list(COMPOUNDS.values())[index % len(COMPOUNDS)]
@@ -74,7 +74,7 @@ def compound(given: Ingredients, index: int) -> Atoms:
     return _named(atoms, f'compound/{prototype.name}')
 
 
-def alloy(given: Ingredients, index: int) -> Atoms:
+def alloy(given: RecipeContext, index: int) -> Atoms:
     """Return a small cell with the elements at random on the sites of a simple structure."""
     palette = given.elements
     prototype = given.crystal(palette[index % len(palette)], index // len(palette))
@@ -83,21 +83,21 @@ def alloy(given: Ingredients, index: int) -> Atoms:
     return _named(atoms, f'alloy/{prototype.name}')
 
 
-def supercell(given: Ingredients, index: int) -> Atoms:
+def supercell(given: RecipeContext, index: int) -> Atoms:
     """Return a cell larger than the small ones, with moderate strain and displacements."""
     config = given.config
     atoms, prototype = _host(given, index, (min(config.max_small_atoms + 1, config.max_atoms), config.max_atoms))
     return _named(atoms, f'supercell/{prototype.name}')
 
 
-def vacancy(given: Ingredients, index: int) -> Atoms:
+def vacancy(given: RecipeContext, index: int) -> Atoms:
     """Return a supercell without one of its atoms."""
     atoms, _ = _host(given, index, (8, given.config.max_atoms))
     del atoms[int(given.rng.integers(len(atoms)))]
     return _named(atoms, 'vacancy')
 
 
-def interstitial(given: Ingredients, index: int) -> Atoms:
+def interstitial(given: RecipeContext, index: int) -> Atoms:
     """Return a supercell with one atom more, in the largest hole among some random places."""
     atoms, _ = _host(given, index, (7, given.config.max_atoms - 1))
     inverse = np.linalg.inv(atoms.cell.array)
@@ -112,7 +112,7 @@ def interstitial(given: Ingredients, index: int) -> Atoms:
     return _named(opened(atoms, closest), 'interstitial')
 
 
-def surface(given: Ingredients, index: int) -> Atoms:
+def surface(given: RecipeContext, index: int) -> Atoms:
     """Return a slab with vacuum above it, periodic in all directions (pyace refuses mixed ones); facets in turn."""
     palette, turn = given.turn(index)
     facets = len(lattices.CUBIC_FACETS)
@@ -133,7 +133,7 @@ def surface(given: Ingredients, index: int) -> Atoms:
     return _named(slab, f'surface/{prototype.name}{"".join(map(str, facet))}')
 
 
-def packing(given: Ingredients, index: int) -> Atoms:
+def packing(given: RecipeContext, index: int) -> Atoms:
     """Return a random packing with minimum distances, as in a liquid or a glass.
 
     Its volume is about that of the fcc crystal or up to half as large again.
@@ -151,7 +151,7 @@ def packing(given: Ingredients, index: int) -> Atoms:
     return _named(opened(pushed_apart(atoms, diameters), config.closest), 'packing')
 
 
-def user(given: Ingredients, index: int) -> Atoms:
+def user(given: RecipeContext, index: int) -> Atoms:
     """Return the user's structures as they are, then disturbed copies of them in turn."""
     atoms = given.structures[index % len(given.structures)]
     atoms = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
@@ -192,7 +192,7 @@ def _in_vacuum(symbols: Sequence[str], positions: FloatArray, vacuum: float) -> 
     return Atoms(symbols, positions=positions - centre + edges / 2, cell=edges, pbc=False)
 
 
-def _reach(given: Ingredients, first: str, second: str) -> tuple[float, float]:
+def _reach(given: RecipeContext, first: str, second: str) -> tuple[float, float]:
     """Return the shortest and the longest distance of two atoms in a cluster: 0.7 of the bond to the cutoff, in Å."""
     constants = given.config.lattice_constants
     bond = (lattices.bond_of(first, constants).length + lattices.bond_of(second, constants).length) / 2
@@ -202,7 +202,7 @@ def _reach(given: Ingredients, first: str, second: str) -> tuple[float, float]:
 
 
 def _crystal(
-    given: Ingredients,
+    given: RecipeContext,
     prototype: Prototype,
     symbols_of: Callable[[int], list[str]],
     atoms: tuple[int, int],
@@ -224,7 +224,7 @@ def _crystal(
     return given.disturbed(crystal, given.volumes(prototype, symbols, mild), mild)
 
 
-def _host(given: Ingredients, index: int, atoms: tuple[int, int]) -> tuple[Atoms, Prototype]:
+def _host(given: RecipeContext, index: int, atoms: tuple[int, int]) -> tuple[Atoms, Prototype]:
     """Return a mildly disturbed supercell of a pure element or an alloy, and its structure."""
     palette, turn = given.turn(index)
     prototype = given.crystal(palette[0], turn)

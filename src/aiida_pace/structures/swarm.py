@@ -5,7 +5,7 @@ Candidates have the weights of the structure (``force_weight`` of its atoms, ``w
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable, Sequence
 
 import numpy as np
 import numpy.typing as npt
@@ -23,29 +23,12 @@ __all__ = (
     'mode_swarm',
     'normal_modes',
     'rattle_swarm',
-    'split_count',
 )
 
 FloatArray = npt.NDArray[np.float64]
 
 #: How often a candidate with too short a distance is drawn again, each time with smaller displacements.
 ATTEMPTS = 12
-
-
-def split_count(count: int, shares: Mapping[str, float]) -> dict[str, int]:
-    """Return whole numbers that add up to ``count``, in about the ratio of ``shares``.
-
-    Each is rounded down; what remains goes to those cut by most, of equals to the first.
-
-    :param shares: 0 or more, not all 0.
-    """
-    whole = sum(shares.values())
-    exact = {name: count * share / whole for name, share in shares.items()}
-    split = {name: int(amount) for name, amount in exact.items()}
-    cut_most = sorted(exact, key=lambda name: split[name] - exact[name])
-    for name in cut_most[: count - sum(split.values())]:
-        split[name] += 1
-    return split
 
 
 def displaced(atoms: Atoms, positions: FloatArray) -> Atoms:

@@ -18,21 +18,22 @@ from aiida_pace.calculations.functions.audit import (
     summarise_audit,
 )
 from aiida_pace.calculations.functions.judge import judge_cycle, weighted_error
-from aiida_pace.metrics.history import best_cycle
-from aiida_pace.metrics.judge import Action, Reason
+from aiida_pace.campaign.history import best_cycle
+from aiida_pace.campaign.judge import Action, Reason
 from aiida_pace.workflows.campaign_base import CampaignWorkChain
 from aiida_pace.workflows.campaign_ports import define_inputs, define_outputs
 from aiida_pace.workflows.candidates import CandidatesWorkChain
-from aiida_pace.workflows.check import CheckWorkChain, check_inputs
+from aiida_pace.workflows.check.base import CheckWorkChain, check_inputs
 from aiida_pace.workflows.explore import ExploreWorkChain
+from aiida_pace.workflows.graph import cause_of
 from aiida_pace.workflows.initial import InitialSetWorkChain
-from aiida_pace.workflows.label import LabelWorkChain
-from aiida_pace.workflows.lane import cause_of
+from aiida_pace.workflows.label.base import LabelWorkChain
+from aiida_pace.workflows.label.reuse import label_costs
 from aiida_pace.workflows.protocols import fill_builder
-from aiida_pace.workflows.reuse import label_costs
+from aiida_pace.workflows.resumable import labelled
 from aiida_pace.workflows.train.base import TrainBaseWorkChain
 from aiida_pace.workflows.validate import ValidateWorkChain
-from aiida_pace.workflows.validators import unfit_data
+from aiida_pace.workflows.validators import validate_training_data
 
 __all__ = ('ActiveLearningWorkChain',)
 
@@ -117,7 +118,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         """Try every code on something tiny."""
         self._enter('check')
         inputs = check_inputs(self.inputs, self._elements)
-        return ToContext(check_process=self.submit_once(CheckWorkChain, 'check', inputs))
+        return ToContext(check_process=self.submit(CheckWorkChain, labelled('check', inputs)))
 
     def inspect_check(self) -> ExitCode | None:
         """Stop before the first DFT run when a code does not work."""
@@ -133,7 +134,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         self._enter('generate')
         inputs = {**self.exposed_inputs(InitialSetWorkChain, 'initial'), 'seed': self.inputs.seed}
         inputs['basis'] = {**inputs.get('basis', {}), 'parameters': self.inputs.train.fit.parameters}
-        return ToContext(initial=self.submit_once(InitialSetWorkChain, 'initial_generate', inputs))
+        return ToContext(initial=self.submit(InitialSetWorkChain, labelled('initial_generate', inputs)))
 
     def inspect_initial(self) -> ExitCode | None:
         """Stop before the first DFT run when there is no initial set."""
@@ -152,7 +153,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         dataset = self._concatenated({**candidates, **self.ctx.drawn}, 'frames')
         self._enter('label', frames=dataset.count)
         inputs = {**self.exposed_inputs(LabelWorkChain, 'label'), 'dataset': dataset}
-        return ToContext(labels=self.submit_once(LabelWorkChain, f'{self.cycle_label}_label', inputs))
+        return ToContext(labels=self.submit(LabelWorkChain, labelled(f'{self.cycle_label}_label', inputs)))
 
     def _concatenated(self, datasets: t.Mapping[str, t.Any], what: str) -> t.Any:
         """Return the frames of several data sets as one; a single one stays as it is."""
@@ -174,7 +175,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         # A cycle asks for few frames: what may fail is a share of all that the campaign has asked for.
         if self.ctx.failed > self.inputs.label.max_failed_fraction.value * self.ctx.requested:
             return self._stop(self.exit_codes.ERROR_LABELS_FAILED, labels)
-        if self.ctx.potential is None and (cause := unfit_data(self.ctx.datasets, self._training_config)):
+        if self.ctx.potential is None and (cause := validate_training_data(self.ctx.datasets, self._training_config)):
             return self._stop(self.exit_codes.ERROR_LABELS_INSUFFICIENT, cause)
         return None
 
@@ -206,7 +207,9 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         if self.ctx.functions is not None:
             parameters = {**inputs['fit']['parameters'].get_dict(), 'functions_per_element': self.ctx.functions}
             inputs['fit']['parameters'] = orm.Dict(parameters)
-        return ToContext(training_process=self.submit_once(TrainBaseWorkChain, f'{self.cycle_label}_train', inputs))
+        return ToContext(
+            training_process=self.submit(TrainBaseWorkChain, labelled(f'{self.cycle_label}_train', inputs))
+        )
 
     def inspect_training(self) -> ExitCode | None:
         """Take the new potential; stop when it is not whole, handing over what there is."""
@@ -233,7 +236,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         inputs = {**self.exposed_inputs(ExploreWorkChain, 'explore'), 'seed': self._cycle_seed()}
         inputs['structures'] = self._walkers
         inputs['lammps'] = {**inputs['lammps'], **self._potential(), 'parameters': self._stage_parameters()}
-        return ToContext(exploration=self.submit_once(ExploreWorkChain, f'{self.cycle_label}_explore', inputs))
+        return ToContext(exploration=self.submit(ExploreWorkChain, labelled(f'{self.cycle_label}_explore', inputs)))
 
     def inspect_exploration(self) -> ExitCode | None:
         """Count the halts."""
@@ -251,14 +254,14 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
     def draw(self) -> None:
         """Draw frames from the MD below the halting threshold, before candidates are chosen from it.
 
-        Those of the audit, and lessons to train on where the last verdict asks for more than halts bring up.
+        Those of the audit, and others to train on where the last verdict asks for more than halts bring up.
         """
         samples = {f'samples__{name}': node for name, node in self._samples().items()}
         if samples:
             known = {f'known__{name}': node for name, node in self._known().items()}
             self.ctx.drawn = draw_frames(
                 self.inputs.audit,
-                orm.Int(self._growth_config.frames if self._wants_lessons else 0),
+                orm.Int(self._growth_config.frames if self._wants_random_training_frames else 0),
                 orm.Int(self._max_dft_atoms),
                 self._cycle_seed(),
                 **samples,
@@ -282,7 +285,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
             'known': known,
             'seed': self._cycle_seed(),
         }
-        return ToContext(selection=self.submit_once(CandidatesWorkChain, f'{self.cycle_label}_select', inputs))
+        return ToContext(selection=self.submit(CandidatesWorkChain, labelled(f'{self.cycle_label}_select', inputs)))
 
     def inspect_selection(self) -> ExitCode | None:
         """Take the candidates; with none left, the next cycle starts with other seeds."""
@@ -297,15 +300,17 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
 
     def has_audit(self) -> bool:
         """Return whether there are audit frames that may speak for the current potential."""
-        return bool(self._speaking_audits())
+        return bool(self._audits_of_potential())
 
     def audit(self) -> ToContext:
         """Evaluate the potential that made the MD on the audit frames."""
-        audits = self._speaking_audits()
+        audits = self._audits_of_potential()
         dataset = self._concatenated(audits, 'audit_frames')
         self._enter('audit', frames=dataset.count)
         inputs = {**self.inputs.select.evaluate, **self._potential(), 'dataset': dataset}
-        return ToContext(audit_process=self.submit_once(PaceEvaluateCalculation, f'{self.cycle_label}_audit', inputs))
+        return ToContext(
+            audit_process=self.submit(PaceEvaluateCalculation, labelled(f'{self.cycle_label}_audit', inputs))
+        )
 
     def inspect_audit(self) -> None:
         """Compute the error on the audit frames; without it the campaign goes on, and is not converged."""
@@ -362,7 +367,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         inputs['evaluate'] = self.inputs.select.evaluate
         # In the last cycle one potential may have been validated, and another one is handed over.
         label = f'{self.cycle_label}_validate' + ('' if self._verdict('action') == Action.VALIDATE else '_again')
-        return ToContext(validation=self.submit_once(ValidateWorkChain, label, inputs))
+        return ToContext(validation=self.submit(ValidateWorkChain, labelled(label, inputs)))
 
     def inspect_validation(self) -> None:
         """Take the properties; what could not be validated has not passed."""

@@ -8,6 +8,9 @@ from collections.abc import Collection
 from aiida import orm
 from aiida.engine import ExitCode
 
+from aiida_pace.campaign.history import CycleRecord, quiet_rounds
+from aiida_pace.campaign.judge import Action
+from aiida_pace.campaign.phases import CAMPAIGN_EXTRA, cycle_label
 from aiida_pace.config import (
     AuditConfig,
     EmbeddingConfig,
@@ -17,14 +20,12 @@ from aiida_pace.config import (
     StopConfig,
     TrainingConfig,
 )
-from aiida_pace.formats.training import learned_environments
-from aiida_pace.metrics.audit import speaking
-from aiida_pace.metrics.history import CycleRecord, quiet_rounds
-from aiida_pace.metrics.judge import Action
-from aiida_pace.workflows.campaign_state import CAMPAIGN_EXTRA, cycle_label
-from aiida_pace.workflows.lane import ResumableWorkChain, cause_of
+from aiida_pace.metrics.audit import audits_of_potential
+from aiida_pace.training.training_set import learned_environments
+from aiida_pace.workflows.graph import cause_of
+from aiida_pace.workflows.label.reuse import label_costs
 from aiida_pace.workflows.restart import CampaignState, restored_state, validation_sets
-from aiida_pace.workflows.reuse import label_costs
+from aiida_pace.workflows.resumable import ResumableWorkChain
 
 __all__ = ('CampaignWorkChain',)
 
@@ -68,7 +69,7 @@ class CampaignWorkChain(ResumableWorkChain):
         return GrowthConfig.model_validate(self.inputs.growth.get_dict())
 
     @property
-    def _wants_lessons(self) -> bool:
+    def _wants_random_training_frames(self) -> bool:
         """Whether the last verdict was to learn more, and nothing has been learnt since."""
         previous = self.ctx.previous
         asked = previous is not None and previous['action'] == Action.LEARN
@@ -156,10 +157,10 @@ class CampaignWorkChain(ResumableWorkChain):
         """Return all labelled frames, those of audits too."""
         return {**self.ctx.datasets, **{f'audit_{name}': node for name, node in self.ctx.audits.items()}}
 
-    def _speaking_audits(self) -> dict[str, t.Any]:
+    def _audits_of_potential(self) -> dict[str, t.Any]:
         """Return the audit frames that may speak for the current potential, by cycle; see `AuditConfig.pooling`."""
         audited = [self.ctx.audited[name] for name in self.ctx.audits]
-        may_speak = speaking(
+        may_speak = audits_of_potential(
             [origin['potential'] for origin in audited],
             [origin['stage'] for origin in audited],
             self.ctx.potential.uuid,

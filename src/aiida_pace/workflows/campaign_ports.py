@@ -11,11 +11,16 @@ from aiida_pace.config import AuditConfig, GrowthConfig, StopConfig
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
-from aiida_pace.workflows.campaign_validators import unfit_campaign, uuid_of, validate_campaign, validate_stages
+from aiida_pace.workflows.campaign_validators import (
+    uuid_of,
+    validate_campaign,
+    validate_campaign_inputs,
+    validate_stages,
+)
 from aiida_pace.workflows.candidates import CandidatesWorkChain
 from aiida_pace.workflows.explore import ExploreWorkChain
 from aiida_pace.workflows.initial import InitialSetWorkChain
-from aiida_pace.workflows.label import LabelWorkChain
+from aiida_pace.workflows.label.base import LabelWorkChain
 from aiida_pace.workflows.train.base import TrainBaseWorkChain
 from aiida_pace.workflows.validate import ValidateWorkChain
 from aiida_pace.workflows.validators import validate_config, validate_labelled, validate_seed
@@ -204,4 +209,4 @@ def define_outputs(spec: WorkChainSpec) -> None:
 
 def validate_inputs(value: t.Any, _: t.Any) -> str | None:
     """Refuse inputs that do not fit each other, before anything runs."""
-    return unfit_campaign(value)
+    return validate_campaign_inputs(value)

@@ -8,12 +8,17 @@ from collections.abc import Mapping
 from aiida import orm
 from aiida.common.exceptions import NotExistent
 
-from aiida_pace.calculations.base import other_active_set
+from aiida_pace.calculations.base import validate_active_set
 from aiida_pace.config import InitialSetConfig, MdConfig, StageConfig, StopConfig, TrainingConfig, config_error
 from aiida_pace.workflows.initial import InitialSetWorkChain
-from aiida_pace.workflows.validators import missing_embedding, missing_executable, missing_pseudos, unfit_data
+from aiida_pace.workflows.validators import (
+    validate_embedding,
+    validate_executables,
+    validate_pseudos,
+    validate_training_data,
+)
 
-__all__ = ('unfit_campaign', 'uuid_of', 'validate_campaign', 'validate_stages')
+__all__ = ('uuid_of', 'validate_campaign', 'validate_campaign_inputs', 'validate_stages')
 
 PROCESS_TYPE = 'aiida.workflows:pace.active_learning'
 Inputs = Mapping[str, t.Any]
@@ -60,7 +65,7 @@ def validate_stages(node: orm.List | None, port: t.Any) -> str | None:
     return None
 
 
-def unfit_campaign(inputs: Inputs) -> str | None:
+def validate_campaign_inputs(inputs: Inputs) -> str | None:
     """Refuse inputs of a campaign that do not fit each other."""
     walkers = inputs['explore'].get('structures')
     if not walkers:
@@ -68,7 +73,7 @@ def unfit_campaign(inputs: Inputs) -> str | None:
     stop = StopConfig.model_validate(inputs['stop'].get_dict())
     if stop.max_cycles < stop.quiet_rounds:
         return '`stop.max_cycles` is below `stop.quiet_rounds`, such a campaign cannot converge: raise it.'
-    if error := _unfit_stages(inputs) or _unfit_start(inputs):
+    if error := _validate_stages(inputs) or _validate_start(inputs):
         return error
     elements = _elements(inputs)
     found = {symbol for structure in walkers.values() for symbol in structure.get_symbols_set()}
@@ -78,13 +83,13 @@ def unfit_campaign(inputs: Inputs) -> str | None:
             '`initial.elements` or to `datasets`.'
         )
     return (
-        missing_pseudos(elements, inputs['label']['pw']['pseudos'])
-        or missing_embedding(walkers, inputs['select']['embed'])
-        or missing_executable(inputs)
+        validate_pseudos(elements, inputs['label']['pw']['pseudos'])
+        or validate_embedding(walkers, inputs['select']['embed'])
+        or validate_executables(inputs)
     )
 
 
-def _unfit_stages(inputs: Inputs) -> str | None:
+def _validate_stages(inputs: Inputs) -> str | None:
     """Refuse stages that name unknown walkers, or contradict the settings of the walkers."""
     base = inputs['explore']['lammps']['parameters'].get_dict()
     for number, values in enumerate(inputs.get('stages', [])):
@@ -99,13 +104,13 @@ def _unfit_stages(inputs: Inputs) -> str | None:
     return None
 
 
-def _unfit_start(inputs: Inputs) -> str | None:
+def _validate_start(inputs: Inputs) -> str | None:
     """Refuse a campaign that has nothing to start from."""
-    if error := _unfit_active_set(inputs):
+    if error := _validate_active_set(inputs):
         return error
     config = TrainingConfig.model_validate(inputs['train']['fit']['parameters'].get_dict())
     if inputs.get('datasets'):
-        error = unfit_data(inputs['datasets'], config)
+        error = validate_training_data(inputs['datasets'], config)
         return f'`datasets`: {error}.' if error else None
     if 'restart_from' in inputs and 'elements' not in inputs['initial']:
         return None
@@ -114,18 +119,18 @@ def _unfit_start(inputs: Inputs) -> str | None:
     initial = {**inputs['initial'], 'basis': {**inputs['initial'].get('basis', {}), 'parameters': orm.Dict()}}
     if error := InitialSetWorkChain.validate_inputs(initial, None):
         return f'`initial`: {error}'
-    return _missing_references(inputs, config)
+    return _validate_references(inputs, config)
 
 
-def _unfit_active_set(inputs: Inputs) -> str | None:
+def _validate_active_set(inputs: Inputs) -> str | None:
     if 'active_set' not in inputs:
         return None
     if 'potential' not in inputs or 'datasets' not in inputs:
         return '`active_set` is given without `potential` and `datasets`: give the three together.'
-    return other_active_set(inputs['active_set'], inputs['potential'])
+    return validate_active_set(inputs['active_set'], inputs['potential'])
 
 
-def _missing_references(inputs: Inputs, config: TrainingConfig) -> str | None:
+def _validate_references(inputs: Inputs, config: TrainingConfig) -> str | None:
     """Refuse elements of the initial set for which there will be no reference energy."""
     elements = set(inputs['initial']['elements'])
     if isinstance(config.reference_energies, dict):

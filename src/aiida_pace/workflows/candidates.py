@@ -9,7 +9,7 @@ from aiida import orm
 from aiida.engine import ExitCode, ToContext, if_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
-from aiida_pace.calculations.base import foreign_elements, other_active_set
+from aiida_pace.calculations.base import validate_active_set, validate_known_elements
 from aiida_pace.calculations.embed import PaceEmbedCalculation
 from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
 from aiida_pace.calculations.functions.candidates import (
@@ -29,7 +29,8 @@ from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
 from aiida_pace.structures.strategies import STRATEGIES
-from aiida_pace.workflows.lane import ResumableWorkChain, cause_of
+from aiida_pace.workflows.graph import cause_of
+from aiida_pace.workflows.resumable import ResumableWorkChain, labelled
 from aiida_pace.workflows.validators import validate_config, validate_positive, validate_seed
 
 __all__ = ('CandidatesWorkChain',)
@@ -173,14 +174,16 @@ class CandidatesWorkChain(ResumableWorkChain):
         potential, limit = value.get('potential'), _max_dft_atoms(value)
         for name, dataset in value.get('extrapolative', {}).items():
             port = f'extrapolative.{name}'
-            if error := foreign_elements(port, dataset.elements, potential, 'give the potential that the walker had'):
+            if error := validate_known_elements(
+                port, dataset.elements, potential, 'give the potential that the walker had'
+            ):
                 return error
             if 'code' not in value['embed'] and (largest := int(dataset.frames.sizes.max())) > limit:
                 return (
                     f'`{port}` holds frames of {largest} atoms, more than `embed.parameters.max_dft_atoms` = {limit}: '
                     'give `embed.code`, or raise that number.'
                 )
-        return other_active_set(value.get('active_set'), potential)
+        return validate_active_set(value.get('active_set'), potential)
 
     @property
     def max_frames(self) -> int:
@@ -210,7 +213,7 @@ class CandidatesWorkChain(ResumableWorkChain):
     def embed(self) -> ToContext:
         """Put boxes around the worst surroundings of the large frames."""
         inputs = self._inputs(PaceEmbedCalculation, 'embed', self.ctx.parts['large'])
-        return ToContext(embedding=self.submit_once(PaceEmbedCalculation, 'embed', inputs))
+        return ToContext(embedding=self.submit(PaceEmbedCalculation, labelled('embed', inputs)))
 
     def inspect_embedding(self) -> ExitCode | None:
         """Take the boxes; go on without them as long as there is something else."""
@@ -231,7 +234,9 @@ class CandidatesWorkChain(ResumableWorkChain):
         inputs = self._inputs(
             PaceSwarmCalculation, 'swarm', take_halts(**self._halting(), metadata={'call_link_label': 'take_halts'})
         )
-        return ToContext(swarming=self.submit_once(PaceSwarmCalculation, 'swarm', {**inputs, 'seed': self.inputs.seed}))
+        return ToContext(
+            swarming=self.submit(PaceSwarmCalculation, labelled('swarm', {**inputs, 'seed': self.inputs.seed}))
+        )
 
     def inspect_swarm(self) -> None:
         """Take the swarms; go on with the frames of the walkers alone when there are none."""
@@ -264,7 +269,7 @@ class CandidatesWorkChain(ResumableWorkChain):
     def evaluate(self) -> ToContext:
         """Compute energy and extrapolation grade of every candidate."""
         inputs = self._inputs(PaceEvaluateCalculation, 'evaluate', self.ctx.pool)
-        return ToContext(evaluation=self.submit_once(PaceEvaluateCalculation, 'evaluate', inputs))
+        return ToContext(evaluation=self.submit(PaceEvaluateCalculation, labelled('evaluate', inputs)))
 
     def inspect_evaluation(self) -> ExitCode | None:
         """Leave out what lies outside the energy window, and choose by the strategy."""
@@ -289,7 +294,7 @@ class CandidatesWorkChain(ResumableWorkChain):
         """Choose by D-optimality against the current active set."""
         inputs = self._inputs(PaceSelectCalculation, 'select', self.ctx.pool)
         inputs['max_frames'] = orm.Int(self.max_frames)
-        return ToContext(selection=self.submit_once(PaceSelectCalculation, 'select', inputs))
+        return ToContext(selection=self.submit(PaceSelectCalculation, labelled('select', inputs)))
 
     def inspect_selection(self) -> ExitCode | None:
         """Take the selected candidates, or those of highest grade when none would enter the active set."""

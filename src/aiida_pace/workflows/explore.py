@@ -11,8 +11,10 @@ from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida_pace.calculations.functions.walkers import summarise_walkers
 from aiida_pace.calculations.lammps import PaceLammpsCalculation
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.workflows.lane import ResumableWorkChain, balanced_shares, cause_of, jobs_of
+from aiida_pace.workflows.graph import cause_of, jobs_of
+from aiida_pace.workflows.lane import balanced_shares
 from aiida_pace.workflows.lane.explore import ExploreLaneWorkChain
+from aiida_pace.workflows.resumable import ResumableWorkChain, labelled
 from aiida_pace.workflows.validators import validate_positive
 
 __all__ = ('ExploreWorkChain',)
@@ -81,7 +83,7 @@ class ExploreWorkChain(ResumableWorkChain):
                 'structures': {name: self.inputs.structures[name] for name in share},
                 'seeds': {name: seeds[name] for name in share},
             }
-            self.to_context(lanes=append_(self.submit_once(ExploreLaneWorkChain, f'lane_{number}', inputs)))
+            self.to_context(lanes=append_(self.submit(ExploreLaneWorkChain, labelled(f'lane_{number}', inputs))))
 
     def inspect_walkers(self) -> ExitCode | None:
         """Sort out the walkers that failed; stop when not one is usable."""

@@ -19,11 +19,12 @@ from aiida_pace.structures.initial import (
     atoms_per_element,
     bond_sources,
     recipe_counts,
-    unfit_structure,
+    validate_user_structure,
 )
 from aiida_pace.structures.lattices import bond_of
 from aiida_pace.structures.recipes import ALWAYS
-from aiida_pace.workflows.lane import ResumableWorkChain, cause_of
+from aiida_pace.workflows.graph import cause_of
+from aiida_pace.workflows.resumable import ResumableWorkChain, labelled
 from aiida_pace.workflows.validators import validate_config, validate_positive, validate_seed
 
 __all__ = ('InitialSetWorkChain',)
@@ -145,10 +146,10 @@ class InitialSetWorkChain(ResumableWorkChain):
             return f'`count` is {count}, the pool has {config.pool_count}: raise `pool_count` of the `parameters`.'
         if not applicable_shares(elements, config, has_structures=bool(structures)):
             return '`parameters`: no recipe with a share above 0 applies to these elements; raise one in `shares`.'
-        return cls._unfit_structures(structures, elements, config) or cls._unfit_basis(value, elements, config)
+        return cls._validate_structures(structures, elements, config) or cls._validate_basis(value, elements, config)
 
     @staticmethod
-    def _unfit_basis(value: Mapping[str, t.Any], elements: list[str], config: InitialSetConfig) -> str | None:
+    def _validate_basis(value: Mapping[str, t.Any], elements: list[str], config: InitialSetConfig) -> str | None:
         training = TrainingConfig.model_validate(value['basis']['parameters'].get_dict())
         try:
             for element in elements:
@@ -161,13 +162,13 @@ class InitialSetWorkChain(ResumableWorkChain):
         return None
 
     @staticmethod
-    def _unfit_structures(
+    def _validate_structures(
         structures: Mapping[str, orm.StructureData], elements: list[str], config: InitialSetConfig
     ) -> str | None:
         if structures and not config.shares.get('user'):
             return '`structures` are given, but `shares` of the `parameters` has none for the recipe `user`: add it.'
         for name, structure in sorted(structures.items()):
-            if error := unfit_structure(structure.get_ase(), elements, config):
+            if error := validate_user_structure(structure.get_ase(), elements, config):
                 return f'`structures.{name}` {error}.'
         return None
 
@@ -219,7 +220,7 @@ class InitialSetWorkChain(ResumableWorkChain):
     def make_basis(self) -> ToContext:
         """Make the functions that the fit will have."""
         inputs = {**self.exposed_inputs(PaceBasisCalculation, 'basis'), 'elements': self.inputs.elements}
-        return ToContext(basis=self.submit_once(PaceBasisCalculation, 'basis', inputs))
+        return ToContext(basis=self.submit(PaceBasisCalculation, labelled('basis', inputs)))
 
     def inspect_basis(self) -> ExitCode | None:
         """Stop when there is no basis."""
@@ -235,7 +236,7 @@ class InitialSetWorkChain(ResumableWorkChain):
             'potential': self.ctx.basis.outputs.basis,
             'max_frames': orm.Int(self.ctx.pool.count),
         }
-        return ToContext(selection_process=self.submit_once(PaceSelectCalculation, 'select', inputs))
+        return ToContext(selection_process=self.submit(PaceSelectCalculation, labelled('select', inputs)))
 
     def inspect_selection(self) -> ExitCode | None:
         """Take the ranking."""

@@ -8,11 +8,11 @@ import typing as t
 
 from aiida import orm
 
+from aiida_pace.campaign.judge import Action, Reason
+from aiida_pace.campaign.phases import cycle_label
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.metrics.judge import Action, Reason
-from aiida_pace.workflows.campaign_state import cycle_label
-from aiida_pace.workflows.lane import children
-from aiida_pace.workflows.reuse import label_costs
+from aiida_pace.workflows.graph import children
+from aiida_pace.workflows.label.reuse import label_costs
 
 __all__ = ('CampaignState', 'restored_state', 'validation_sets')
 

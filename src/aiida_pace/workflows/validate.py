@@ -8,7 +8,7 @@ from aiida import orm
 from aiida.engine import ExitCode, ToContext, if_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
-from aiida_pace.calculations.base import foreign_elements, other_active_set
+from aiida_pace.calculations.base import validate_active_set, validate_known_elements
 from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
 from aiida_pace.calculations.functions.validation import (
     choose_kpoints_distance,
@@ -22,9 +22,10 @@ from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
 from aiida_pace.structures.crystal import CrystalError, standard_primitive
 from aiida_pace.structures.deformations import commensurate_points
-from aiida_pace.workflows.label import LabelWorkChain
-from aiida_pace.workflows.lane import ResumableWorkChain, cause_of
-from aiida_pace.workflows.validators import missing_pseudos, validate_config
+from aiida_pace.workflows.graph import cause_of
+from aiida_pace.workflows.label.base import LabelWorkChain
+from aiida_pace.workflows.resumable import ResumableWorkChain, labelled
+from aiida_pace.workflows.validators import validate_config, validate_pseudos
 
 __all__ = ('ValidateWorkChain',)
 
@@ -140,15 +141,15 @@ class ValidateWorkChain(ResumableWorkChain):
             port = f'structures.{name}'
             elements = structure.get_symbols_set()
             remedy = 'give crystals of these elements'
-            if error := foreign_elements(port, elements, potential, remedy):
+            if error := validate_known_elements(port, elements, potential, remedy):
                 return error
-            if error := missing_pseudos(elements, value['label']['pw']['pseudos']):
+            if error := validate_pseudos(elements, value['label']['pw']['pseudos']):
                 return f'`{port}`: {error}'
             try:
                 commensurate_points(standard_primitive(structure.get_ase(), config.symmetry_tolerance), config)
             except CrystalError as exception:
                 return f'`{port}`: {exception}.'
-        return other_active_set(value.get('active_set'), potential)
+        return validate_active_set(value.get('active_set'), potential)
 
     def make_volumes(self) -> None:
         """Make the frames of the equations of state, and choose k-points that no frame of theirs changes."""
@@ -227,8 +228,8 @@ class ValidateWorkChain(ResumableWorkChain):
         self.report(f'{frames.count} frames of the {step}')
         return ToContext(
             **{
-                f'label_{step}': self.submit_once(LabelWorkChain, f'label_{step}', label),
-                f'evaluate_{step}': self.submit_once(PaceEvaluateCalculation, f'evaluate_{step}', evaluate),
+                f'label_{step}': self.submit(LabelWorkChain, labelled(f'label_{step}', label)),
+                f'evaluate_{step}': self.submit(PaceEvaluateCalculation, labelled(f'evaluate_{step}', evaluate)),
             }
         )
 

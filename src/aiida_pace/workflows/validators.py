@@ -12,20 +12,26 @@ from ase.data import chemical_symbols
 
 from aiida_pace.config import Config, EmbeddingConfig, TrainingConfig, config_error
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.formats.training import TrainingSetError, few_atoms, learned_environments, training_plan, training_set
 from aiida_pace.frames import Frames
+from aiida_pace.training.training_set import (
+    TrainingSetError,
+    few_atoms,
+    learned_environments,
+    training_plan,
+    training_set,
+)
 
 __all__ = (
-    'missing_embedding',
-    'missing_executable',
-    'missing_pseudos',
-    'unfit_data',
     'validate_config',
     'validate_elements',
+    'validate_embedding',
+    'validate_executables',
     'validate_fraction',
     'validate_labelled',
     'validate_positive',
+    'validate_pseudos',
     'validate_seed',
+    'validate_training_data',
 )
 
 #: Cycles and walkers add to the seed of a campaign; LAMMPS takes at most 2^31 - 1.
@@ -78,7 +84,7 @@ def validate_labelled(datasets: Mapping[str, AtomsDatasetData] | None, port: t.A
     return None
 
 
-def unfit_data(datasets: Mapping[str, AtomsDatasetData], config: TrainingConfig) -> str | None:
+def validate_training_data(datasets: Mapping[str, AtomsDatasetData], config: TrainingConfig) -> str | None:
     """Return why labelled data make no fit and active set with the settings ``config``, or None when they do.
 
     Fewer atoms than functions are no reason: the training takes fewer functions then.
@@ -94,7 +100,7 @@ def unfit_data(datasets: Mapping[str, AtomsDatasetData], config: TrainingConfig)
     return next(iter(few_atoms(learned_environments(frames, config.cutoff), config.order).values()), None)
 
 
-def missing_pseudos(elements: Iterable[str], pseudos: Iterable[str]) -> str | None:
+def validate_pseudos(elements: Iterable[str], pseudos: Iterable[str]) -> str | None:
     """Refuse elements that have no pseudopotential."""
     missing = sorted(set(elements) - set(pseudos))
     if missing:
@@ -102,7 +108,7 @@ def missing_pseudos(elements: Iterable[str], pseudos: Iterable[str]) -> str | No
     return None
 
 
-def missing_embedding(structures: Mapping[str, orm.StructureData], embed: Mapping[str, t.Any]) -> str | None:
+def validate_embedding(structures: Mapping[str, orm.StructureData], embed: Mapping[str, t.Any]) -> str | None:
     """Refuse walkers that are too large for DFT when there is no code to embed them."""
     limit = EmbeddingConfig.model_validate(embed['parameters'].get_dict()).max_dft_atoms
     for name, structure in structures.items():
@@ -114,7 +120,7 @@ def missing_embedding(structures: Mapping[str, orm.StructureData], embed: Mappin
     return None
 
 
-def missing_executable(inputs: Mapping[str, t.Any]) -> str | None:
+def validate_executables(inputs: Mapping[str, t.Any]) -> str | None:
     """Refuse a code, anywhere in the nested ``inputs``, whose executable is not on its computer.
 
     Only absolute paths are looked for: others are found by the shell of the job, after its modules are loaded.

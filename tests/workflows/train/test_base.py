@@ -12,7 +12,7 @@ from aiida import orm
 from aiida.engine import run_get_node
 
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.workflows.lane import children
+from aiida_pace.workflows.graph import children
 from aiida_pace.workflows.train.base import TrainBaseWorkChain
 from tests.fixtures.training import doped_frames, silicon_frames
 

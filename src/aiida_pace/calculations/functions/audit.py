@@ -20,19 +20,19 @@ from aiida_pace.structures.fingerprint import exact_fingerprints
 __all__ = ('AUDIT', 'concatenate_frames', 'draw_frames', 'split_labels', 'summarise_audit')
 
 #: Origin of the frames of an audit, and of those that are trained on.
-AUDIT, LESSON = 'audit', 'lesson'
+AUDIT, RANDOM = 'audit', 'random'
 
 
 @calcfunction
 def draw_frames(
-    parameters: orm.Dict, lessons: orm.Int, max_atoms: orm.Int, seed: orm.Int, **frames: AtomsDatasetData
+    parameters: orm.Dict, training_count: orm.Int, max_atoms: orm.Int, seed: orm.Int, **frames: AtomsDatasetData
 ) -> dict[str, AtomsDatasetData]:
-    """Return the frames of a cycle that are drawn at random: ``audit``, and then, from the rest, ``lessons``.
+    """Return the frames of a cycle that are drawn at random: ``audit``, and then, from the rest, ``training``.
 
     Absent is what there are no new frames for.
 
     :param parameters: settings of ``AuditConfig``.
-    :param lessons: number of frames to train on.
+    :param training_count: number of frames to train on.
     :param max_atoms: frames with more atoms are too dear for DFT, and are not drawn.
     :param frames: ``samples__<walker>``: evenly spaced frames below the halting threshold; ``known__<name>``: frames
         that were labelled before, none of which is drawn.
@@ -44,7 +44,7 @@ def draw_frames(
     exclude = {digest for part in known for digest in exact_fingerprints(part)}
     rng = np.random.default_rng(seed.value)
     parts = {}
-    for name, origin, count in (('audit', AUDIT, config.count), ('lessons', LESSON, lessons.value)):
+    for name, origin, count in (('audit', AUDIT, config.count), ('training', RANDOM, training_count.value)):
         drawn = draw_audit(
             samples,
             count,

@@ -7,10 +7,10 @@ import typing as t
 from aiida import orm
 from aiida.engine import calcfunction
 
+from aiida_pace.campaign.history import CycleRecord
+from aiida_pace.campaign.judge import judge
 from aiida_pace.config import GrowthConfig, StopConfig
 from aiida_pace.metrics.errors import Estimate
-from aiida_pace.metrics.history import CycleRecord
-from aiida_pace.metrics.judge import judge
 
 __all__ = ('judge_cycle', 'weighted_error')
 

@@ -93,8 +93,8 @@ def collect_labels(
 @calcfunction
 def quarantine_labels(labels: AtomsDatasetData, indices: orm.List) -> dict[str, AtomsDatasetData]:
     """Return the frames ``indices`` of ``labels`` as ``quarantined``, and the others, if any, as ``dataset``."""
-    absurd = np.array(indices.get_list(), dtype='i8')
-    parts = {'quarantined': absurd, 'dataset': np.setdiff1d(np.arange(labels.count), absurd)}
+    implausible = np.array(indices.get_list(), dtype='i8')
+    parts = {'quarantined': implausible, 'dataset': np.setdiff1d(np.arange(labels.count), implausible)}
     return {name: AtomsDatasetData(labels.frames.take(part)) for name, part in parts.items() if len(part)}
 
 

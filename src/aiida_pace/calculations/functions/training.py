@@ -9,9 +9,9 @@ from aiida.engine import calcfunction
 
 from aiida_pace.config import TrainingConfig
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.formats.training import learned_environments
 from aiida_pace.frames import Frames
-from aiida_pace.metrics.basis import affordable_functions
+from aiida_pace.training.growth import affordable_functions
+from aiida_pace.training.training_set import learned_environments
 
 __all__ = ('affordable_parameters', 'environments', 'functions_for')
 

@@ -4,17 +4,15 @@ from __future__ import annotations
 
 import heapq
 import typing as t
-from collections.abc import Iterable, Mapping
+from collections.abc import Mapping
 
 from aiida import orm
-from aiida.common.links import LinkType
-from aiida.engine import Process, ProcessState, ToContext, WorkChain, append_, while_
+from aiida.engine import Process, ToContext, append_, while_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
-__all__ = ('LaneWorkChain', 'ResumableWorkChain', 'balanced_shares', 'cause_of', 'children', 'jobs_of')
+from aiida_pace.workflows.resumable import ResumableWorkChain, labelled
 
-#: Exit statuses of ``BaseRestartWorkChain`` that say nothing of the cause.
-RESTART_STATUSES = (301, 302, 401, 402)
+__all__ = ('LaneWorkChain', 'balanced_shares')
 
 
 def balanced_shares(costs: Mapping[str, float], count: int) -> list[list[str]]:
@@ -33,51 +31,6 @@ def balanced_shares(costs: Mapping[str, float], count: int) -> list[list[str]]:
         shares[index].append(key)
         heapq.heappush(heap, (total + costs[key], index))
     return shares
-
-
-class ResumableWorkChain(WorkChain):
-    """A work chain whose steps submit nothing twice when a crash makes AiiDA run them anew."""
-
-    def submit_once(self, process: type[Process], label: str, inputs: Mapping[str, t.Any]) -> orm.ProcessNode:
-        """Submit ``process`` with ``label`` on its link, or return the child that already has this label.
-
-        AiiDA runs a step that was interrupted between two checkpoints again from its start, and would submit its
-        children again. A child that was stored without its task being sent would wait for ever: it is sent again, and
-        the worker that has the child already ignores that.
-        """
-        child = children(self.node).get(label)
-        if child is not None:
-            if child.process_state is ProcessState.CREATED and self.runner.controller is not None:
-                self.runner.controller.continue_process(child.pk, nowait=False, no_reply=True)
-            return child
-        metadata = {**inputs.get('metadata', {}), 'call_link_label': label}
-        return self.submit(process, **{**inputs, 'metadata': metadata})
-
-
-def children(caller: orm.WorkflowNode) -> dict[str, orm.ProcessNode]:
-    """Return the processes that ``caller`` called, by link label, in one query.
-
-    A child that was stored, but killed with its caller before its first checkpoint, can never run: it is left out.
-    """
-    links = caller.base.links.get_outgoing(link_type=(LinkType.CALL_CALC, LinkType.CALL_WORK)).all()
-    nodes = {link.link_label: t.cast(orm.ProcessNode, link.node) for link in links}
-    return {label: node for label, node in nodes.items() if node.is_terminated or node.checkpoint is not None}
-
-
-def jobs_of(lanes: Iterable[orm.WorkflowNode]) -> dict[str, orm.ProcessNode]:
-    """Return the jobs of all lanes of a step, by the key of their structure."""
-    return {key: job for lane in lanes for key, job in children(lane).items()}
-
-
-def cause_of(node: orm.ProcessNode | None) -> str:
-    """Return why a process did not finish well; for a restarting work chain that gave up, why its last job did not."""
-    if node is None:
-        return 'never started, its lane stopped'
-    if isinstance(node, orm.WorkChainNode) and node.exit_status in RESTART_STATUSES:
-        jobs = [job for job in node.called if isinstance(job, orm.CalcJobNode) and not job.is_finished_ok]
-        if jobs:
-            return cause_of(max(jobs, key=lambda job: t.cast(int, job.pk)))
-    return node.exit_message or node.exception or f'{node.process_label} {node.process_state}'
 
 
 class LaneWorkChain(ResumableWorkChain):
@@ -109,7 +62,7 @@ class LaneWorkChain(ResumableWorkChain):
     def run_next(self) -> ToContext:
         """Submit the next job."""
         key = self.ctx.queue[len(self.ctx.jobs)]
-        job = self.submit_once(self._process_class, key, self.job_inputs(key))
+        job = self.submit(self._process_class, labelled(key, self.job_inputs(key)))
         return ToContext(jobs=append_(job))
 
     def job_inputs(self, key: str) -> dict[str, t.Any]:

@@ -8,7 +8,7 @@ from aiida import orm
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida.plugins import WorkflowFactory
 
-from aiida_pace.formats.espresso import isolated_atom_parameters
+from aiida_pace.formats.quantumespresso.isolated_atom import isolated_atom_parameters
 from aiida_pace.workflows.lane import LaneWorkChain
 
 PwBaseWorkChain: t.Any = WorkflowFactory('quantumespresso.pw.base')

@@ -19,8 +19,9 @@ from aiida_pace.calculations.functions.training import affordable_parameters, en
 from aiida_pace.calculations.train import PaceTrainCalculation
 from aiida_pace.config import TrainingConfig
 from aiida_pace.data.active_set import AceActiveSetData
-from aiida_pace.formats.training import few_atoms
-from aiida_pace.workflows.lane import ResumableWorkChain, cause_of
+from aiida_pace.training.training_set import few_atoms
+from aiida_pace.workflows.graph import cause_of
+from aiida_pace.workflows.resumable import ResumableWorkChain, labelled
 
 __all__ = ('TrainBaseWorkChain',)
 
@@ -109,7 +110,7 @@ class TrainBaseWorkChain(ResumableWorkChain, BaseRestartWorkChain):
         inputs = self.exposed_inputs(PaceActiveSetCalculation, 'active_set')
         inputs['potential'] = self.ctx.children[-1].outputs.potential
         inputs['datasets'] = self.inputs.fit.datasets
-        return ToContext(active_set=self.submit_once(PaceActiveSetCalculation, 'active_set', inputs))
+        return ToContext(active_set=self.submit(PaceActiveSetCalculation, labelled('active_set', inputs)))
 
     def inspect_active_set(self) -> ExitCode | None:
         """Attach the potential all the same when its active set failed."""

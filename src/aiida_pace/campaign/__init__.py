@@ -1,0 +1,1 @@
+"""The state of a campaign, its phases and its judge; no AiiDA."""

@@ -1,0 +1,28 @@
+"""Everything a user can set, as strict pydantic models by step; units are in the descriptions."""
+
+from __future__ import annotations
+
+from aiida_pace.config.base import Config, config_error
+from aiida_pace.config.explore import MdConfig, StageConfig
+from aiida_pace.config.initial import InitialSetConfig
+from aiida_pace.config.judge import AuditConfig, GrowthConfig, StopConfig
+from aiida_pace.config.select import EmbeddingConfig, GuardConfig, SwarmConfig
+from aiida_pace.config.training import TrainingConfig
+from aiida_pace.config.validate import PropertyTolerances, ValidationConfig
+
+__all__ = (
+    'AuditConfig',
+    'Config',
+    'EmbeddingConfig',
+    'GrowthConfig',
+    'GuardConfig',
+    'InitialSetConfig',
+    'MdConfig',
+    'PropertyTolerances',
+    'StageConfig',
+    'StopConfig',
+    'SwarmConfig',
+    'TrainingConfig',
+    'ValidationConfig',
+    'config_error',
+)

@@ -1,0 +1,94 @@
+"""The initial set: the structures that the first labels are made of."""
+
+from __future__ import annotations
+
+import typing as t
+
+from pydantic import Field, PositiveFloat, model_validator
+
+from aiida_pace.config.base import Config
+
+__all__ = ('InitialSetConfig',)
+
+
+class InitialSetConfig(Config):
+    """The structures that the first labels are made of."""
+
+    shares: dict[str, float] = Field(
+        default={
+            'dimer': 6,
+            'trimer': 4,
+            'bulk': 40,
+            'compound': 20,
+            'alloy': 20,
+            'supercell': 5,
+            'vacancy': 5,
+            'interstitial': 5,
+            'surface': 5,
+            'packing': 10,
+            'user': 10,
+        },
+        description='Share of each recipe in the set, in any unit; compound and alloy need two elements.',
+    )
+    isolated_atoms: bool = Field(
+        default=True, description='Begin the set with one isolated atom per element; they count as part of the set.'
+    )
+    lattice_constants: dict[str, float] = Field(
+        default={},
+        description='Lattice constants in Å, by `element-prototype` (Al-fcc) or `element-element-prototype` '
+        '(Na-Cl-rocksalt); what is not given comes from the table of ASE or is estimated from covalent radii.',
+    )
+    composition: dict[str, float] = Field(
+        default={}, description='Relative amount of each element in random alloys on average; equal when empty.'
+    )
+    selection: t.Literal['d_optimal', 'random'] = Field(
+        default='d_optimal',
+        description='How the set is picked from the pool: the frames whose atoms span the largest volume in the space '
+        'of the basis functions (MaxVol, needs the engine), or at random, by the shares.',
+    )
+    pool_count: int = Field(
+        default=300,
+        ge=1,
+        le=1000,
+        description='Number of structures made to pick from, without isolated atoms, dimers and trimers: of these just '
+        'as many are made as belong in the set.',
+    )
+    cutoff: float = Field(default=5.0, gt=0, description='Dimers and trimers reach out to this distance, in Å.')
+    vacuum: float = Field(
+        default=10.0, gt=0, description='Empty space around atoms, dimers and trimers and above surfaces, in Å.'
+    )
+    max_small_atoms: int = Field(default=16, ge=1, description='Largest number of atoms of a small cell.')
+    max_atoms: int = Field(
+        default=16,
+        ge=8,
+        description='Largest number of atoms of supercells, defects, surfaces, and packings. MaxVol prefers large '
+        'cells, which have more atoms to offer, but the cost of DFT grows faster than their number.',
+    )
+    volumes: tuple[PositiveFloat, PositiveFloat] = Field(
+        default=(0.75, 1.35), description='Smallest and largest volume, relative to that of the known lattice constant.'
+    )
+    strain: float = Field(default=0.1, ge=0, lt=0.5, description='Largest component of the random strain.')
+    displacement: float = Field(
+        default=0.6, ge=0, le=2, description='Largest length of the random displacement of an atom, in Å.'
+    )
+    closest: float = Field(
+        default=0.7, gt=0, le=1, description='No distance is below this times the sum of the two covalent radii.'
+    )
+    distinct: float = Field(
+        default=0.02, gt=0, description='Structures whose distances agree to this length are drawn again, in Å.'
+    )
+
+    @model_validator(mode='after')
+    def _check(self) -> InitialSetConfig:
+        """Refuse unknown recipes, negative shares and lattice constants, and an empty range of volumes."""
+        unknown = set(self.shares) - set(InitialSetConfig.model_fields['shares'].default)
+        if unknown:
+            known = ', '.join(InitialSetConfig.model_fields['shares'].default)
+            raise ValueError(f'`shares` names the unknown recipe `{min(unknown)}`; the recipes are: {known}')
+        for name in ('shares', 'lattice_constants', 'composition'):
+            wrong = [key for key, value in getattr(self, name).items() if not 0 <= value < float('inf')]
+            if wrong:
+                raise ValueError(f'`{name}` holds a negative or infinite number for `{wrong[0]}`; give one from 0 up')
+        if self.volumes[0] > self.volumes[1]:
+            raise ValueError('`volumes` must be given as (smallest, largest)')
+        return self

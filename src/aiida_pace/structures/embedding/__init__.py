@@ -1,0 +1,1 @@
+"""Large frames cut down to periodic boxes that DFT can pay for."""

@@ -1,0 +1,1 @@
+"""Pre-flight: know that a campaign can run before any DFT is spent on it."""

@@ -1,0 +1,1 @@
+"""Labels: what a labelling is, and the engines that can make one."""

@@ -1,0 +1,131 @@
+"""Inputs, outputs and exit codes of `LabelWorkChain`."""
+
+from __future__ import annotations
+
+import typing as t
+
+from aiida import orm
+from aiida.engine.processes.workchains.workchain import WorkChainSpec
+from aiida.plugins import WorkflowFactory
+
+from aiida_pace.data.dataset import AtomsDatasetData
+from aiida_pace.workflows.validators import validate_fraction, validate_positive, validate_pseudos
+
+PwBaseWorkChain: t.Any = WorkflowFactory('quantumespresso.pw.base')
+
+__all__ = ('define_ports',)
+
+
+def define_ports(spec: WorkChainSpec) -> None:
+    """Declare the ports of a labelling."""
+    spec.input('dataset', valid_type=AtomsDatasetData, help='The frames to label.')
+    spec.input(
+        'max_concurrent',
+        valid_type=orm.Int,
+        default=lambda: orm.Int(2),
+        validator=validate_positive,
+        help='Number of DFT jobs at once. `core.direct` has no queue: there, at most the number of cores.',
+    )
+    spec.input(
+        'max_failed_fraction',
+        valid_type=orm.Float,
+        default=lambda: orm.Float(0.3),
+        validator=validate_fraction,
+        help='Share of the frames that may fail before the whole step counts as failed.',
+    )
+    spec.input(
+        'reuse',
+        valid_type=orm.Bool,
+        default=lambda: orm.Bool(True),
+        help='Whether to take labels that this profile has already, of the same frames with the same settings; switch '
+        'it off to compare runs.',
+    )
+    spec.input(
+        'closest',
+        valid_type=orm.Float,
+        default=lambda: orm.Float(0.6),
+        validator=validate_fraction,
+        help='Frames with a distance below this times the sum of the two covalent radii are rejected before DFT; 0 '
+        'lets all pass. The frames of the initial set keep to 0.7.',
+    )
+    spec.input(
+        'duplicate_tolerance',
+        valid_type=orm.Float,
+        default=lambda: orm.Float(0.0),
+        validator=validate_not_negative,
+        help='In Å: of frames whose distances between neighbours agree to this, but for rotation, reflection and the '
+        'order of atoms, only the first goes to DFT. With 0, the default, every frame does, as finite differences '
+        'need; a campaign takes 0.01.',
+    )
+    spec.input(
+        'max_force',
+        valid_type=orm.Float,
+        default=lambda: orm.Float(100.0),
+        validator=validate_not_negative,
+        help='In eV/Å: a label with a larger force on any atom is put into quarantine. O2 at 0.7 of its bond, one '
+        'of the stiffest dimers of an initial set, has 79 eV/Å.',
+    )
+    spec.input(
+        'min_energy',
+        valid_type=orm.Float,
+        default=lambda: orm.Float(-20.0),
+        help='In eV/atom, relative to what most labels with these settings say of the elements: a label with a lower '
+        'energy is put into quarantine. No solid binds as strongly.',
+    )
+    spec.input(
+        'max_energy',
+        valid_type=orm.Float,
+        default=lambda: orm.Float(50.0),
+        help='In eV/atom, relative to what most labels with these settings say of the elements: a label with a higher '
+        'energy is put into quarantine.',
+    )
+    spec.expose_inputs(PwBaseWorkChain, exclude=('kpoints', 'pw.structure', 'pw.parent_folder'))
+    spec.inputs['kpoints_distance'].required = True
+    t.cast(t.Any, spec.inputs)['pw']['code'].required = True
+    spec.inputs.validator = validate_inputs
+    spec.output(
+        'dataset',
+        valid_type=AtomsDatasetData,
+        required=False,
+        help='The labelled frames; absent when there is not a single one.',
+    )
+    spec.output(
+        'quarantined',
+        valid_type=AtomsDatasetData,
+        required=False,
+        help='The frames whose labels are implausible; not to be trained on.',
+    )
+    spec.output(
+        'output_parameters',
+        valid_type=orm.Dict,
+        help='The account: frames requested = reused + cached + labelled + failed + rejected, `failures` and '
+        '`rejections` by cause, `core_seconds` of DFT spent, `core_seconds_cached` and `core_seconds_reused` saved.',
+    )
+    spec.exit_code(
+        410,
+        'ERROR_LABELS_FAILED',
+        message='{failed} of {requested} frames could not be labelled, more than `max_failed_fraction` = {limit} '
+        'allows ({causes}). Look at `verdi process report` of one of them, mend the cause and run again.',
+    )
+
+
+def validate_not_negative(node: orm.Float | None, port: t.Any) -> str | None:
+    """Refuse a number below zero."""
+    if node is not None and not node.value >= 0:
+        return f'`{port.name}` is {node.value}: give a number that is not negative.'
+    return None
+
+
+def validate_inputs(value: t.Any, namespace: t.Any) -> str | None:
+    """Refuse settings that give no label of the frame itself, and an element that has no pseudopotential."""
+    control = value['pw']['parameters'].get_dict().get('CONTROL', {})
+    for flag in ('tprnfor', 'tstress'):
+        if not control.get(flag):
+            return f'`pw.parameters`: `CONTROL.{flag}` must be true, a label needs forces and stress.'
+    if control.get('calculation', 'scf') != 'scf':
+        return f'`pw.parameters`: `CONTROL.calculation` is {control["calculation"]}, a label needs scf.'
+    if 'min_energy' in value and 'max_energy' in value and not value['min_energy'].value < value['max_energy'].value:
+        return '`min_energy` is not below `max_energy`: every label would be put into quarantine.'
+    if 'dataset' not in namespace or 'dataset' not in value:
+        return None
+    return validate_pseudos(value['dataset'].elements, value['pw']['pseudos'])
