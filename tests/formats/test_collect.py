@@ -105,6 +105,11 @@ class TestRefusals:
         assert imported.frames.energy is not None
         assert imported.frames.energy.tolist() == [-3, -3]
 
+    def test_an_implausible_frame_costs_no_equal_one_after_it(self) -> None:
+        imported = collect(images(pair(forces=[[0, 0, 5e3], [0, 0, -5e3]]), pair(), pair(2.1), pair(2.2)))
+        assert [refusal.kind for refusal in imported.refusals] == ['implausible']
+        assert len(imported.frames) == 3
+
     def test_a_refused_frame_costs_no_equal_one_after_it(self) -> None:
         imported = collect(images(bulk('Al', 'fcc', a=4.0), labelled(energy=np.nan), labelled(), labelled(a=4.1)))
         assert sorted(causes(imported)) == [0, 1]
@@ -217,6 +222,10 @@ class TestKeys:
         assert all(word in cause for word in words)
         assert '\x1b' not in cause
 
+    def test_settings_are_not_taken_for_labels(self) -> None:
+        atoms = with_info(bulk('Al'), energy_cutoff=500.0, force_threshold=0.01, gradient='PBE')
+        assert len(collect(images(atoms)).frames) == 1
+
     def test_labels_of_two_calculations_are_not_chosen_between(self) -> None:
         atoms = with_info(named('REF_energy', 'REF_forces'), dft_energy=-9.0, dft_forces=[[1, 1, 1]] * 2)
         assert causes(collect(images(atoms)))[0].startswith(
@@ -300,6 +309,7 @@ class TestUnits:
             {'units': 'metal'},
             {'units': {'energy': 'eV', 'dipole': 'Debye', 'distance': 'Angstrom'}},
             {'time_unit': 'fs'},
+            {'unit_cell': 'primitive', 'formula_unit': 'Al', 'community': 'Ha'},
         ],
     )
     def test_ours_and_those_of_other_things_are_fine(self, info: dict[str, t.Any]) -> None:

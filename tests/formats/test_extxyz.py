@@ -327,6 +327,10 @@ class TestComment:
         assert info['g'] == ''
         assert info['h'] == 'x'
 
+    def test_a_unit_behind_a_number(self, path: Path) -> None:
+        assert taken(path, 'energy=-1 Ha').info['unit'] == 'Ha'
+        assert 'unit' not in taken(path, 'Au bulk energy=-1').info
+
     def test_control_characters_are_shown_as_text(self, path: Path) -> None:
         fault = refused(path, f'{LATTICE} pbc="\x1b[31mno" {COLUMNS}')
         assert '\x1b' not in fault.place

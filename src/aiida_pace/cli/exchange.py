@@ -208,7 +208,7 @@ def cmd_export(node: str, file: Path, overwrite: bool) -> None:
 
     PK, or UUID, is that of a data set or of a campaign, which may still run. The suffix of FILE chooses the format:
     extended XYZ (.xyz, .extxyz) and ASE databases (.db) hold everything, to the last bit; the data frame of pacemaker
-    (.pckl.gzip) holds structures, labels and weights. NumPy 1.23 to 2.4 and pandas 1.5 to 3.1 read it, whatever
+    (.pckl.gzip) holds structures, labels and weights. numpy 1.23 to 2.4 and pandas 1.5 to 3.1 read it, whatever
     versions write it.
     """
     from aiida_pace.formats.exchange import ExchangeError, unwritten, write_frames

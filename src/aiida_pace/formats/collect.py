@@ -124,11 +124,11 @@ def collect(
         cause = 'no energy and forces' if labelled else 'no energy and forces, which other frames have'
         refusals += [candidate.refuse(cause) for candidate in candidates if not candidate.frame.is_labelled]
         candidates = [candidate for candidate in candidates if candidate.frame.is_labelled]
-    candidates, repeated = _distinct(candidates)
-    refusals += repeated
     if guards:
         candidates, implausible = _plausible(candidates)
         refusals += implausible
+    candidates, repeated = _distinct(candidates)
+    refusals += repeated
     frames = Frames.concatenate(candidate.frame for candidate in candidates)
     lost = set(OPTIONAL_COLUMNS) - set(frames.columns())
     ignored = Counter(
@@ -186,7 +186,8 @@ def _frame(
     ignored = {str(name) for name in carried} - INFO - ARRAYS
     named = {name: key for name, key in keys.names().items() if key in ignored}
     if labelled is False or named.keys() <= {'stress', 'virial'}:
-        _refuse_unknown_labels(ignored, labelled)
+        if labelled is not False:
+            _refuse_unknown_labels({name: carried[name] for name in carried if name in ignored}, len(atoms))
         named = {}
     if unit := foreign_unit({**image.units, **units_in(info)}, named):
         raise ValueError(unit)
@@ -199,7 +200,9 @@ def _frame(
         labels['forces'] = np.zeros((1, 3))
         remarks.add('forces')
     if ('energy' in labels) != ('forces' in labels):
-        raise _LeftOutError(_half(named, ignored, keys))
+        raise _LeftOutError(
+            _half(named, {name: carried[name] for name in carried if name in ignored}, len(atoms), keys)
+        )
     if len(atoms) == 1 and says_isolated(info):
         origin = ISOLATED_ATOM
         remarks.add('isolated')
@@ -227,24 +230,24 @@ def _frame(
     return frame, frozenset(map(shown, ignored)), named, frozenset(remarks)
 
 
-def _refuse_unknown_labels(names: set[str], labelled: bool | None) -> None:
-    """Refuse a structure that seems to have labels, if nobody said that they are not wanted."""
-    energies, forces = label_like(names)
-    if labelled is not False and energies and forces:
+def _refuse_unknown_labels(others: Mapping[str, t.Any], count: int) -> None:
+    """Refuse a structure of ``count`` atoms that seems to have labels among the ``others`` that it carries."""
+    energies, forces = label_like(others, count)
+    if energies and forces:
         raise _LeftOutError(
             f'no labels of known names, but {_listed([*energies, *forces])}: name them with `--energy-key` and '
             '`--forces-key`, or take none with `--unlabelled`'
         )
 
 
-def _half(named: Mapping[str, str], names: set[str], keys: LabelKeys) -> str:
+def _half(named: Mapping[str, str], others: Mapping[str, t.Any], count: int, keys: LabelKeys) -> str:
     """Return which half of a label is there, and what may be the other."""
     present, missing = ('energy', 'forces') if 'energy' in named else ('forces', 'energy')
-    alike = label_like(names)[missing == 'forces']
-    others = f'; there is {_listed(alike)}: name it with `--{missing}-key`' if alike else ''
+    alike = label_like(others, count)[missing == 'forces']
+    remedy = f'; there is {_listed(alike)}: name it with `--{missing}-key`' if alike else ''
     what = 'an energy without forces' if present == 'energy' else 'forces without an energy'
-    expected = '' if not others else f' (`{shown(named[present])}` without `{shown(keys.names()[missing])}`)'
-    return f'{what}{expected}{others}'
+    expected = '' if not remedy else f' (`{shown(named[present])}` without `{shown(keys.names()[missing])}`)'
+    return f'{what}{expected}{remedy}'
 
 
 def _listed(names: Iterable[str]) -> str:
@@ -268,9 +271,8 @@ def _plausible(candidates: list[_Candidate]) -> tuple[list[_Candidate], list[Ref
     """Return the candidates that the guards let pass, and the others refused."""
     parts = [candidate.frame for candidate in candidates]
     with_stress = [index for index, part in enumerate(parts) if part.stress is not None]
-    causes = implausible_frames(Frames.concatenate(part.replace(stress=None) for part in parts)) if parts else {}
-    # A stress that only some frames have is judged too: it may be what their set is left without.
-    if with_stress:
+    causes = implausible_frames(Frames.concatenate(parts))
+    if 0 < len(with_stress) < len(parts):  # a set is left without stresses that only some of its frames have
         stresses = implausible_frames(Frames.concatenate(parts[index] for index in with_stress))
         for index, cause in stresses.items():
             causes.setdefault(with_stress[index], cause)

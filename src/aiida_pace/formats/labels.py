@@ -141,10 +141,21 @@ def _listed(names: Iterable[str]) -> str:
     return ', '.join(f'`{shown(name)}`' for name in sorted(names))
 
 
-def label_like(names: Collection[str]) -> tuple[list[str], list[str]]:
-    """Return those of ``names`` that may be energies, and those that may be forces."""
-    energies = [name for name in sorted(names) if LIKE_ENERGY.fullmatch(name.lower())]
-    return energies, [name for name in sorted(names) if LIKE_FORCES.fullmatch(name.lower())]
+def label_like(carried: Mapping[str, t.Any], count: int) -> tuple[list[str], list[str]]:
+    """Return the names, among what a structure of ``count`` atoms carries, of possible energies and possible forces."""
+    shapes = {name: _shape(value) for name, value in carried.items()}
+    energies = [name for name in sorted(shapes) if LIKE_ENERGY.fullmatch(name.lower()) and shapes[name] in ((), (1,))]
+    forces = [name for name in sorted(shapes) if LIKE_FORCES.fullmatch(name.lower()) and shapes[name] == (count, 3)]
+    return energies, forces
+
+
+def _shape(value: t.Any) -> tuple[int, ...] | None:
+    """Return the shape of numbers, or None for anything else."""
+    try:
+        array = np.asarray(value)
+    except ValueError:
+        return None
+    return array.shape if array.dtype.kind in 'fiu' else None
 
 
 def says_isolated(info: Mapping[str, t.Any]) -> bool:
@@ -152,7 +163,7 @@ def says_isolated(info: Mapping[str, t.Any]) -> bool:
     return any(
         isinstance(value, str) and ISOLATED.search(value) is not None
         for key, value in info.items()
-        if key.lower() in KINDS
+        if str(key).lower() in KINDS
     )
 
 

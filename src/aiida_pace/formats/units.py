@@ -25,6 +25,9 @@ GENERAL = re.compile(rf'{ENERGY}|{LENGTH}|ase|metal|and|per|units?')
 
 LENGTHS = ('cell', 'coordinate', 'coordinates', 'distance', 'distances', 'length', 'lattice', 'position', 'positions')
 
+#: Keys that give a unit, and those that only sound so.
+UNIT, CELL = re.compile('units?$|^units?[ _-]|[ _-]units?[ _-]'), re.compile('unit[ _-]?cell|formula[ _-]?unit')
+
 #: Nothing that names a unit.
 NONE = ('', '-', 'none')
 
@@ -43,7 +46,7 @@ def _units(tree: t.Any, name: str, *, is_unit: bool) -> Iterator[tuple[str, str]
     if isinstance(tree, Mapping):
         for key, value in tree.items():
             bare = re.sub(r'(property)?_?units?(_?(dict|of|in))?', '', str(key).lower()).strip('_ -')
-            has_unit = is_unit or 'unit' in str(key).lower()
+            has_unit = is_unit or (UNIT.search(str(key).lower()) is not None and not CELL.search(str(key).lower()))
             if str(key) == 'key_descriptions' and isinstance(value, Mapping):
                 yield from (
                     (str(quantity).lower(), str(texts[2]))

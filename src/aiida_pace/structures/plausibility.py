@@ -46,6 +46,8 @@ def implausible_frames(frames: Frames) -> dict[int, tuple[str, str]]:
     Frames without labels are looked at for distances only.
     """
     causes: dict[int, tuple[str, str]] = {}
+    if len(frames) == 0:
+        return causes
     checks = [_distances, _forces, _zero_forces, _energies, _stresses] if frames.is_labelled else [_distances]
     for check in checks:
         for index, cause in check(frames).items():
@@ -127,7 +129,7 @@ def _energies(frames: Frames) -> dict[int, tuple[str, str]]:
     """Return the frames whose energies no structure has, or that contradict most others."""
     assert frames.energy is not None
     counts = composition(frames)
-    table = np.column_stack(list(counts.values())) if counts else np.zeros((0, 0), dtype='i8')
+    table = np.column_stack(list(counts.values()))
     per_atom = frames.energy / frames.sizes
     lowest = sum(THOMAS_FERMI * number ** (7 / 3) * n for number, n in counts.items()) / frames.sizes - BINDING
     # Whatever their zero is, energies are not far above that of free atoms.
@@ -145,7 +147,7 @@ def _energies(frames: Frames) -> dict[int, tuple[str, str]]:
 
 def _medians(table: npt.NDArray[np.integer], per_atom: FloatArray) -> FloatArray:
     """Return (n,) the median energy per atom of the frames of the same composition."""
-    reduced = table // np.gcd.reduce(table, axis=1)[:, None] if len(table) else table
+    reduced = table // np.gcd.reduce(table, axis=1)[:, None]
     _, groups = np.unique(reduced, axis=0, return_inverse=True)
     groups = groups.reshape(-1)
     medians = np.empty(len(per_atom))

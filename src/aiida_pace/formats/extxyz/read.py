@@ -34,7 +34,7 @@ COUNT = re.compile('[0-9]{1,9}')
 VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 
 #: Units that are neither eV nor Å where they follow a number.
-FOREIGN = frozenset({'a.u.', 'au', 'bohr', 'ha', 'hartree', 'kcal/mol', 'kj/mol', 'mev', 'ry', 'rydberg'})
+FOREIGN = frozenset({'a.u.', 'Bohr', 'bohr', 'Ha', 'Hartree', 'hartree', 'kcal/mol', 'kJ/mol', 'meV', 'Ry', 'Rydberg'})
 
 #: Keys whose values are texts, also where they look like numbers.
 TEXTS = ('origin', 'label_uuid')
@@ -135,7 +135,7 @@ def _structure(chunk: Sequence[str], count: int) -> Atoms:
     atoms.arrays.update(arrays)
     for key in pairs.keys() - {lattice, pbc_key, properties}:
         value = pairs[key]
-        if value is None and key.lower() in FOREIGN:
+        if value is None and key in FOREIGN:
             atoms.info['unit'] = key
         elif value is not None:
             atoms.info[key] = _text(value) if key in TEXTS else parse_value(value)
