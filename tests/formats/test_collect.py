@@ -213,6 +213,8 @@ class TestKeys:
             (lambda: named('E', 'F'), ['`E`', '`F`', '--energy-key']),
             (lambda: named('energy', 'F'), ['an energy without forces', '`F`', '--forces-key']),
             (lambda: named('energy', 'dft_forces'), ['an energy without forces', '`dft_forces`', '--forces-key']),
+            (lambda: named('energy', 'fx'), ['an energy without forces', '`fx`', '--unlabelled']),
+            (lambda: named('energy_per_atom', 'forces'), ['forces without an energy', '`energy_per_atom`: take no']),
             (lambda: named('free_energy', 'forces'), ['forces without an energy', '`free_energy`', '--energy-key']),
             (lambda: named('e\x1b[31m_energy', 'forces'), ['forces without an energy', r'`e\x1b[31m_energy`']),
         ],

@@ -33,6 +33,9 @@ __all__ = ('Imported', 'Refusal', 'collect')
 INFO = {'label_uuid', 'origin', 'weight'}
 ARRAYS = {'force_weight', 'grade', 'numbers', 'positions'}
 
+#: Keys that a message names.
+MAX_KEYS = 8
+
 #: Labels of the same structure that differ by more than this, in eV or eV/Å, are not the same.
 LABEL_TOLERANCE = 1e-6
 
@@ -245,6 +248,8 @@ def _half(named: Mapping[str, str], others: Mapping[str, t.Any], count: int, key
     present, missing = ('energy', 'forces') if 'energy' in named else ('forces', 'energy')
     alike = label_like(others, count)[missing == 'forces']
     remedy = f'; there is {_listed(alike)}: name it with `--{missing}-key`' if alike else ''
+    if others and not alike:
+        remedy = f'; other keys are {_listed(sorted(others)[:MAX_KEYS])}: take no labels with `--unlabelled`'
     what = 'an energy without forces' if present == 'energy' else 'forces without an energy'
     expected = '' if not remedy else f' (`{shown(named[present])}` without `{shown(keys.names()[missing])}`)'
     return f'{what}{expected}{remedy}'

@@ -24,7 +24,7 @@ NAMES = {
 }
 
 #: Names that may be those of labels: whoever has them shall say so.
-LIKE_ENERGY = re.compile(r'.*(energ|toten|etot).*|e|e0|e_?pot')
+LIKE_ENERGY = re.compile(r'(?!.*(per_?atom|formation|cohesive|cut|kin))(.*(energ|toten|etot).*|e|e0|e_?pot)')
 LIKE_FORCES = re.compile(r'.*(forc|grad).*|f|frc|fxyz')
 
 #: Origin of frames of one atom that are the reference of all energies, whatever their periodic directions.
