@@ -64,7 +64,7 @@ class PaceLabelCalculation(PaceProgramCalcJob):
             '`count`, `labelled`, `failures` (cause by index of the frame), `unreached` (indices of frames for which '
             'the time was too short), `calculator`, `supercell` (energy per atom in twice the cell of a `frame` minus '
             'that in the cell: `difference` in eV, or the `cause` why it is not known), `load_seconds`, '
-            '`wall_time_seconds`.'
+            '`wall_time_seconds`, `version` of pace-label.'
         )
         spec.exit_code(
             401,

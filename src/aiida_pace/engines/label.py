@@ -186,6 +186,7 @@ def _run(arguments: argparse.Namespace) -> None:
         raise SettingsError(str(exception)) from exception
     account = {
         **labels.account,
+        'version': __version__,
         'count': len(frames),
         'labelled': int(labels.arrays['labelled'].sum()),
         'failures': {str(index): cause for index, cause in labels.failures.items()},

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import dataclasses
 import hashlib
 import json
 import math
@@ -19,7 +20,7 @@ from aiida_pace.calculations.label_calculator import PaceLabelCalculation
 from aiida_pace.config import CalculatorConfig
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.frames import Frames
-from aiida_pace.workflows.check.trial import Inputs, LabelTrial, TrialError, finished
+from aiida_pace.workflows.check.trial import Check, Inputs, LabelTrial, TrialError, finished
 from aiida_pace.workflows.graph import cause_of
 from aiida_pace.workflows.label.labeller import Labeller, Result
 from aiida_pace.workflows.label.reuse import Settings
@@ -63,13 +64,25 @@ class CalculatorTrial(LabelTrial):
         return {'dataset': made['pool']}
 
     def inspect(self, node: orm.CalcJobNode) -> str:
-        """See whether both have a label, and whether the energy depends on the description of the cell."""
+        """See whether both have a label."""
         finished(node)
         report = node.outputs.output_parameters
         if report['failures']:
             raise TrialError(next(iter(report['failures'].values())))
-        warnings = supercell_warning(report['supercell'].get('difference', 0.0))
-        return '; '.join([f'labelled 2 frames with {report["calculator"]}', *warnings])
+        return f'labelled {report["count"]} frames with {report["calculator"]}'
+
+    def judge(self, node: orm.CalcJobNode) -> Check:
+        """Return what came of the job; a warning when the energy depends on the description of the cell."""
+        check = super().judge(node)
+        if check.status != 'ok':
+            return check
+        warnings = supercell_warning(node.outputs.output_parameters['supercell'].get('difference', 0.0))
+        return dataclasses.replace(check, status='warning', remedy=' '.join(warnings)) if warnings else check
+
+    def versions(self, node: orm.CalcJobNode) -> list[tuple[str, str]]:
+        """Return the version of the program."""
+        program = PaceLabelCalculation.PROGRAM
+        return [(program, f'{program} {node.outputs.output_parameters["version"]}')]
 
 
 class CalculatorLabeller(Labeller):

@@ -30,7 +30,15 @@ RENAMED = {
     },
     **{
         f'label.pw.{name}': f'`label.pw.pw.{name}`'
-        for name in ('hubbard_file', 'parallelization', 'parameters', 'pseudos', 'settings', 'vdw_table')
+        for name in (
+            'hubbard_file',
+            'metadata.options',
+            'parallelization',
+            'parameters',
+            'pseudos',
+            'settings',
+            'vdw_table',
+        )
     },
 }
 
