@@ -153,11 +153,14 @@ def _labels(call: Call, outputs: Outputs, split: Outputs) -> LabelsRecord | None
     if 'output_parameters' not in outputs:
         return None
     costs = outputs['dataset'].uuid if 'dataset' in outputs else None
+    # A labelling may set the audit frames apart itself, or leave that to a step of its own.
+    training = split.get('training') if split else outputs.get('dataset')
+    audit = split.get('audit') if split else outputs.get('audit')
     return LabelsRecord(
         call.step.cycle,
         Account.from_dict(outputs['output_parameters'].attributes),
-        training=_dataset(split.get('training'), costs),
-        audit=_dataset(split.get('audit'), costs),
+        training=_dataset(training, costs),
+        audit=_dataset(audit, costs),
     )
 
 
