@@ -8,6 +8,7 @@ from aiida.plugins import WorkflowFactory
 from ase.build import bulk
 
 from aiida_pace.campaign.history import CycleRecord
+from aiida_pace.campaign.records import DataSet
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.metrics.errors import Estimate
 from aiida_pace.report.campaign import PROCESS_TYPE, Pause, summarise_campaign
@@ -386,6 +387,19 @@ def test_a_basis_that_is_to_grow_does_so_after_a_restart(campaign: Campaign) -> 
     campaign.node.set_process_state('killed')
     state = summarise_campaign(Campaign(restart_from=campaign.node).node).campaign
     assert (state.needs_training, state.functions, state.potential) == (True, {'Si': 45}, potential.uuid)
+
+
+def test_a_labelling_may_set_the_audit_frames_apart_itself(campaign: Campaign) -> None:
+    campaign.trained('initial', 0.1, 0.01)
+    node, _ = campaign.label('cycle_01', frames=5)
+    campaign.returns(node, 'output_parameters', campaign.account(5))
+    training, audit = (AtomsDatasetData(dataset(count).frames) for count in (3, 2))
+    campaign.returns(node, 'dataset', training)
+    campaign.returns(node, 'audit', audit)
+    end(node)
+    state = summarise_campaign(campaign.node).campaign
+    assert state.training == {'cycle_01': DataSet(training.uuid, 3, training.uuid)}
+    assert state.audits['cycle_01'].uuid == audit.uuid
 
 
 def test_a_step_that_was_run_again_counts_once(campaign: Campaign) -> None:

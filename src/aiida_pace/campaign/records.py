@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import dataclasses
+import operator
 import typing as t
 from collections.abc import Mapping
 
@@ -58,19 +60,13 @@ class Account:
     @classmethod
     def from_dict(cls, values: Mapping[str, t.Any]) -> Account:
         """Return the account in the ``output_parameters`` of a labelling; what is not there is 0."""
-        counts = {name: values.get(name, 0) for name in ('requested', 'reused', 'cached', 'labelled')}
-        counts |= {name: values.get(name, 0) for name in ('failed', 'rejected', 'core_seconds')}
+        names = {field.name for field in dataclasses.fields(cls)}
         saved = values.get('core_seconds_cached', 0.0) + values.get('core_seconds_reused', 0.0)
-        return cls(**counts, core_seconds_saved=saved)
+        return cls(**{name: values[name] for name in names & values.keys()}, core_seconds_saved=saved)
 
     def __add__(self, other: Account) -> Account:
         """Return the account of both."""
-        return Account(*(mine + theirs for mine, theirs in zip(self._values, other._values, strict=True)))
-
-    @property
-    def _values(self) -> tuple[t.Any, ...]:
-        counts = (self.requested, self.reused, self.cached, self.labelled, self.failed, self.rejected)
-        return (*counts, self.core_seconds, self.core_seconds_saved)
+        return Account(*map(operator.add, dataclasses.astuple(self), dataclasses.astuple(other)))
 
 
 @dataclass(frozen=True)
