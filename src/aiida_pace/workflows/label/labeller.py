@@ -72,7 +72,8 @@ class Labeller(abc.ABC):
         :raises ValueError: when a value has no port.
         """
         builder.code = code
-        builder.metadata.options = dict(options)
+        for option, value in options.items():  # one by one: the others, such as `resources`, have defaults
+            builder.metadata.options[option] = value
         fill_values(builder, values, f'label.{cls.name}.')
 
     def validate(self) -> str | None:
