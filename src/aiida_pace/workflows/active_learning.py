@@ -35,7 +35,7 @@ from aiida_pace.workflows.validators import validate_training_data
 __all__ = ('ActiveLearningWorkChain',)
 
 
-class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
+class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):  # type: ignore[misc]
     """Make an ACE potential from nothing, or from labelled frames, by active learning.
 
     An initial set is generated and labelled with DFT (``initial``, ``label``); a potential is trained on it, with its
@@ -52,24 +52,27 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         """Define the process specification."""
         super().define(spec)
         define_inputs(spec)
+        steps: t.Any = cls  # for `outline`, steps are functions of any work chain
         spec.outline(
-            cls.setup,
-            if_(cls.should_check)(cls.check, cls.inspect_check),
-            if_(cls.should_label_initial)(cls.generate_initial, cls.inspect_initial, cls.label, cls.inspect_labels),
-            if_(cls.should_train)(cls.train, cls.inspect_training),
-            while_(cls.should_run_cycle)(
-                cls.explore,
-                cls.inspect_exploration,
-                cls.draw,
-                if_(cls.has_halts)(cls.select, cls.inspect_selection),
-                if_(cls.has_frames_to_label)(cls.label, cls.inspect_labels),
-                if_(cls.has_audit)(cls.audit, cls.inspect_audit),
-                cls.judge,
-                if_(cls.should_validate)(cls.validate, cls.inspect_validation, cls.judge),
-                if_(cls.should_train)(cls.train, cls.inspect_training),
+            steps.setup,
+            if_(steps.should_check)(steps.check, steps.inspect_check),
+            if_(steps.should_label_initial)(
+                steps.generate_initial, steps.inspect_initial, steps.label, steps.inspect_labels
             ),
-            if_(cls.should_validate_result)(cls.validate_result, cls.inspect_validation),
-            cls.results,
+            if_(steps.should_train)(steps.train, steps.inspect_training),
+            while_(steps.should_run_cycle)(
+                steps.explore,
+                steps.inspect_exploration,
+                steps.draw,
+                if_(steps.has_halts)(steps.select, steps.inspect_selection),
+                if_(steps.has_frames_to_label)(steps.label, steps.inspect_labels),
+                if_(steps.has_audit)(steps.audit, steps.inspect_audit),
+                steps.judge,
+                if_(steps.should_validate)(steps.validate, steps.inspect_validation, steps.judge),
+                if_(steps.should_train)(steps.train, steps.inspect_training),
+            ),
+            if_(steps.should_validate_result)(steps.validate_result, steps.inspect_validation),
+            steps.results,
         )
         define_outputs(spec)
 
@@ -106,7 +109,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         """Return whether to try all codes first."""
         return bool(self.inputs.check.value)
 
-    def check(self) -> ToContext:
+    def check(self) -> ToContext[str, t.Any]:
         """Try every code on something tiny."""
         self._enter(Phase.CHECK)
         inputs = check_inputs(self.inputs, self._elements)
@@ -121,7 +124,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         """Return whether an initial set has to be made and labelled."""
         return not self.ctx.state.training
 
-    def generate_initial(self) -> ToContext:
+    def generate_initial(self) -> ToContext[str, t.Any]:
         """Choose the structures that are labelled first."""
         self._enter(Phase.GENERATE)
         inputs = {**self.exposed_inputs(InitialSetWorkChain, 'initial'), 'seed': self.inputs.seed}
@@ -140,7 +143,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         """Return whether there is something to label."""
         return self.ctx.candidates is not None or self.ctx.drawn is not None
 
-    def label(self) -> ToContext:
+    def label(self) -> ToContext[str, t.Any]:
         """Label the candidates, and with them the frames drawn at random, with DFT."""
         dataset = self.ctx.drawn if self.ctx.candidates is None else self.ctx.candidates
         self._enter(Phase.LABEL, frames=dataset.count)
@@ -165,7 +168,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         """Return whether there is something new to learn, or a larger basis to learn it with."""
         return bool(self.ctx.state.needs_training)
 
-    def train(self) -> ToContext:
+    def train(self) -> ToContext[str, t.Any]:
         """Train on everything labelled so far, but for audits, continuing from the last potential."""
         state = self.ctx.state
         self._enter(Phase.TRAIN, frames=state.labels)
@@ -204,7 +207,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         verdict = self.ctx.state.verdict
         return None if self.ctx.state.cycle == self.ctx.first_cycle else verdict.action
 
-    def explore(self) -> ToContext:
+    def explore(self) -> ToContext[str, t.Any]:
         """Run the walkers of the current stage with the current potential."""
         self._begin_cycle()
         self._enter(Phase.EXPLORE, walkers=len(self._walkers), stage=self.ctx.state.stage + 1)
@@ -241,7 +244,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
                 self._cycle_seed(),
                 **samples,
                 **known,
-                metadata={'call_link_label': self._label(Phase.DRAW)},
+                metadata={'call_link_label': self._label(Phase.DRAW)},  # type: ignore[arg-type]
             )
             self.ctx.drawn = drawn.get('dataset')
 
@@ -249,7 +252,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         """Return whether some walker met what the potential does not know."""
         return bool(self.ctx.halted)
 
-    def select(self) -> ToContext:
+    def select(self) -> ToContext[str, t.Any]:
         """Choose what to label around the halts."""
         self._enter(Phase.SELECT, halts=len(self.ctx.halted))
         inputs = {
@@ -280,12 +283,12 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         """Return whether there are audit frames that may speak for the current potential."""
         return bool(self._audits_of_potential())
 
-    def audit(self) -> ToContext:
+    def audit(self) -> ToContext[str, t.Any]:
         """Evaluate the potential that made the MD on the audit frames."""
         audits = self._audit_sets(self._audits_of_potential())
         dataset = next(iter(audits.values()))
         if len(audits) > 1:
-            dataset = concatenate_frames(**audits, metadata={'call_link_label': self._label(Phase.GATHER_AUDIT)})
+            dataset = concatenate_frames(**audits, metadata={'call_link_label': self._label(Phase.GATHER_AUDIT)})  # type: ignore[arg-type]
         self._enter(Phase.AUDIT, frames=dataset.count)
         inputs = {**self.inputs.evaluate, **self._potential(), 'dataset': dataset}
         label = self._label(Phase.AUDIT)
@@ -297,7 +300,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         if not process.is_finished_ok:
             self.report(f'{self.cycle_label}: no audit: {cause_of(process)}')
             return
-        self.ctx.audit = summarise_audit(
+        self.ctx.audit = summarise_audit(  # type: ignore[call-arg]
             process.inputs.dataset,
             process.outputs.evaluation,
             self.inputs.audit,
@@ -315,7 +318,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
             'validation': gates,
             'previous': None if self.ctx.previous is None else orm.load_node(self.ctx.previous),
         }
-        judge_cycle(
+        judge_cycle(  # type: ignore[call-arg]
             orm.Dict(self._numbers()),
             self.inputs.stop,
             self.inputs.growth,
@@ -340,11 +343,11 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         """Return whether the properties of the potential are all that is left to look at."""
         return self._action == Action.VALIDATE
 
-    def validate(self) -> ToContext:
+    def validate(self) -> ToContext[str, t.Any]:
         """Compare properties of the last potential with DFT."""
         return self._run_validation(self.ctx.state.potential, self._label(Phase.VALIDATE))
 
-    def _run_validation(self, potential: str, label: str) -> ToContext:
+    def _run_validation(self, potential: str | None, label: str) -> ToContext[str, t.Any]:
         self._enter(Phase.VALIDATE, structures=len(self.inputs.validate.structures))
         inputs = {**self.exposed_inputs(ValidateWorkChain, 'validate'), **self._potential(potential)}
         inputs['label'] = {'closest': self.inputs.closest} | {
@@ -366,7 +369,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
         """Return whether the potential that is handed over has not been validated yet."""
         return 'validate' in self.inputs and not self.ctx.state.is_validated(self._best_potential)
 
-    def validate_result(self) -> ToContext:
+    def validate_result(self) -> ToContext[str, t.Any]:
         """Compare properties of the potential that is handed over with DFT."""
         # In the last cycle one potential may have been validated, and another one is handed over.
         return self._run_validation(self._best_potential, self._label(Phase.VALIDATE, again=True))
@@ -386,4 +389,4 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):
             Reason.NO_IMPROVEMENT: self.exit_codes.ERROR_NO_IMPROVEMENT,
             Reason.BUDGET_SPENT: self.exit_codes.ERROR_BUDGET_SPENT,
         }.get(verdict.reason, self.exit_codes.ERROR_CONVERGENCE_NOT_REACHED)
-        return exit_code.format(message=verdict.message)
+        return exit_code.format(message=verdict.message)  # type: ignore[no-any-return]

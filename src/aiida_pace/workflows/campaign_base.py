@@ -115,7 +115,7 @@ class CampaignWorkChain(ResumableWorkChain):
         """Return the settings of the walkers in the current stage."""
         parameters = self.inputs.explore.lammps.parameters
         if not self._stages:
-            return parameters
+            return parameters  # type: ignore[no-any-return]
         base = MdConfig.model_validate(parameters.get_dict())
         return orm.Dict(self._stages[self.ctx.state.stage].md(base).model_dump())
 

@@ -78,14 +78,15 @@ class ValidateWorkChain(ResumableWorkChain):
             PaceEvaluateCalculation, namespace='evaluate', exclude=('dataset', 'potential', 'active_set')
         )
         spec.inputs.validator = cls.validate_inputs
+        steps: t.Any = cls  # for `outline`, steps are functions of any work chain
         spec.outline(
-            cls.make_volumes,
-            cls.run_volumes,
-            cls.inspect_volumes,
-            cls.make_responses,
-            if_(cls.has_responses)(cls.run_responses, cls.inspect_responses),
-            cls.summarise,
-            cls.results,
+            steps.make_volumes,
+            steps.run_volumes,
+            steps.inspect_volumes,
+            steps.make_responses,
+            if_(steps.has_responses)(steps.run_responses, steps.inspect_responses),
+            steps.summarise,
+            steps.results,
         )
         spec.output(
             'output_parameters',
@@ -159,7 +160,7 @@ class ValidateWorkChain(ResumableWorkChain):
             self.report(f'`label.{labeller.name}.{name}`: {node.value} for {labeller.inputs[name].value}')
         self.ctx.frames = {'volumes': make_volume_frames(self.inputs.parameters, **self._structures)}
 
-    def run_volumes(self) -> ToContext:
+    def run_volumes(self) -> ToContext[str, t.Any]:
         """Label and evaluate them."""
         return self._run('volumes')
 
@@ -178,7 +179,7 @@ class ValidateWorkChain(ResumableWorkChain):
         """Return whether there are any: they may not be asked for, or DFT may have told no volume."""
         return 'responses' in self.ctx.frames
 
-    def run_responses(self) -> ToContext:
+    def run_responses(self) -> ToContext[str, t.Any]:
         """Label and evaluate them."""
         return self._run('responses')
 
@@ -216,7 +217,7 @@ class ValidateWorkChain(ResumableWorkChain):
         """The structures, by the names that calcfunctions take."""
         return {f'structure__{name}': node for name, node in self.inputs.structures.items()}
 
-    def _run(self, step: str) -> ToContext:
+    def _run(self, step: str) -> ToContext[str, t.Any]:
         """Label the frames of ``step``, and evaluate them at the same time."""
         frames = self.ctx.frames[step]
         potential = {name: self.inputs[name] for name in ('potential', 'active_set') if name in self.inputs}
@@ -239,7 +240,7 @@ class ValidateWorkChain(ResumableWorkChain):
             if output in label.outputs:
                 self.out(f'{port}.{step}', label.outputs[output])
         if not label.is_finished_ok or 'dataset' not in label.outputs:
-            return self.exit_codes.ERROR_LABELS_FAILED.format(step=step, cause=cause_of(label))
+            return self.exit_codes.ERROR_LABELS_FAILED.format(step=step, cause=cause_of(label))  # type: ignore[no-any-return]
         if not evaluation.is_finished_ok:
-            return self.exit_codes.ERROR_EVALUATION_FAILED.format(step=step, cause=cause_of(evaluation))
+            return self.exit_codes.ERROR_EVALUATION_FAILED.format(step=step, cause=cause_of(evaluation))  # type: ignore[no-any-return]
         return None

@@ -64,15 +64,16 @@ class CheckWorkChain(ResumableWorkChain):
                 options |= {'required': False, 'populate_defaults': False}
             spec.expose_inputs(trial.process, namespace=trial.namespace, exclude=trial.own, namespace_options=options)
             _ports(spec, trial)[trial.code_port].required = True
+        steps: t.Any = cls  # for `outline`, steps are functions of any work chain
         spec.outline(
-            cls.check_computers,
-            cls.look_at_elements,
-            cls.make_check_structures,
-            cls.make_placeholders,
-            cls.run_engines,
-            cls.run_active_set,
-            cls.run_grades,
-            cls.results,
+            steps.check_computers,
+            steps.look_at_elements,
+            steps.make_check_structures,
+            steps.make_placeholders,
+            steps.run_engines,
+            steps.run_active_set,
+            steps.run_grades,
+            steps.results,
         )
         spec.output(
             'output_parameters',
@@ -131,7 +132,7 @@ class CheckWorkChain(ResumableWorkChain):
         config = TrainingConfig.model_validate(self.inputs.train.fit.parameters.get_dict())
         self.ctx.cutoff = orm.Float(config.cutoff)
         self.ctx.made = dict(
-            make_check_structures(
+            make_check_structures(  # type: ignore[call-arg]
                 elements=self.inputs.elements,
                 covered=orm.List(self.ctx.covered),
                 cutoff=self.ctx.cutoff,
@@ -142,10 +143,10 @@ class CheckWorkChain(ResumableWorkChain):
     def make_placeholders(self) -> None:
         """Make a potential and an active set for what shall not wait for the training."""
         metadata = {'call_link_label': 'make_placeholder_potential', **NO_CACHE}
-        potential = make_placeholder_potential(elements=self.inputs.elements, cutoff=self.ctx.cutoff, metadata=metadata)
+        potential = make_placeholder_potential(elements=self.inputs.elements, cutoff=self.ctx.cutoff, metadata=metadata)  # type: ignore[call-arg]
         metadata = {'call_link_label': 'make_placeholder_active_set', **NO_CACHE}
         self.ctx.made['potential'] = potential
-        self.ctx.made['active_set'] = make_placeholder_active_set(potential, metadata=metadata)
+        self.ctx.made['active_set'] = make_placeholder_active_set(potential, metadata=metadata)  # type: ignore[call-arg]
         self.ctx.placeholders = dict(self.ctx.made)
 
     def run_engines(self) -> None:
@@ -170,7 +171,7 @@ class CheckWorkChain(ResumableWorkChain):
             is_run = job is not None and trial.name not in self.ctx.faults
             self._add(trial.judge(job) if is_run else self._not_run(trial))
         metadata = {'call_link_label': 'collect_checks', **NO_CACHE}
-        self.out('output_parameters', collect_checks(orm.List(self.ctx.checks), metadata=metadata))
+        self.out('output_parameters', collect_checks(orm.List(self.ctx.checks), metadata=metadata))  # type: ignore[call-arg]
         failed = [check for check in self.ctx.checks if check['status'] == 'failed']
         for check in self.ctx.checks:
             if check['status'] in ('failed', 'warning'):
@@ -185,7 +186,7 @@ class CheckWorkChain(ResumableWorkChain):
             code = self.exit_codes.ERROR_ENGINE_FAILED
         elif first['name'].partition(' ')[0] in COMPUTER_CHECKS:
             code = self.exit_codes.ERROR_COMPUTER_UNFIT
-        return code.format(
+        return code.format(  # type: ignore[no-any-return]
             count=len(failed),
             names=names,
             name=first['name'],

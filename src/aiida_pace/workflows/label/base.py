@@ -63,16 +63,17 @@ class LabelWorkChain(ResumableWorkChain):
         """Define the process specification."""
         super().define(spec)
         define_ports(spec, cls.labellers)
+        steps: t.Any = cls  # for `outline`, steps are functions of any work chain
         spec.outline(
-            cls.reject_frames,
-            cls.reuse,
-            cls.split,
-            cls.run_lanes,
-            cls.run_second_lanes,
-            cls.inspect_runs,
-            cls.collect,
-            cls.quarantine,
-            cls.results,
+            steps.reject_frames,
+            steps.reuse,
+            steps.split,
+            steps.run_lanes,
+            steps.run_second_lanes,
+            steps.inspect_runs,
+            steps.collect,
+            steps.quarantine,
+            steps.results,
         )
 
     @classmethod
@@ -117,7 +118,7 @@ class LabelWorkChain(ResumableWorkChain):
             names = {pk: f'source_{number:03d}' for number, (pk, _) in enumerate(nodes)}
             picks = {frame_key(i): [names[origin.dataset.pk], origin.row] for i, origin in origins.items()}
             sources = {names[pk]: node for pk, node in nodes}
-            self.ctx.reused = reuse_labels(self.inputs.dataset, orm.Dict(picks), **sources)
+            self.ctx.reused = reuse_labels(self.inputs.dataset, orm.Dict(picks), **sources)  # type: ignore[arg-type]
             for index, origin in origins.items():
                 self._settle(frame_key(index), 'reused', costs={'reused': origin.core_seconds})
         for index, runs in interrupted_runs(self._settings, frames, self._open_frames(), self.node.pk).items():
@@ -233,7 +234,7 @@ class LabelWorkChain(ResumableWorkChain):
         if failed > self.inputs.max_failed_fraction.value * requested:
             causes = '; '.join(f'{len(keys)} x {cause}' for cause, keys in account['failures'].items())
             limit = self.inputs.max_failed_fraction.value
-            return self.exit_codes.ERROR_LABELS_FAILED.format(
+            return self.exit_codes.ERROR_LABELS_FAILED.format(  # type: ignore[no-any-return]
                 failed=failed, requested=requested, limit=limit, causes=causes
             )
         return None

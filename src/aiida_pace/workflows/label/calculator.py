@@ -139,7 +139,7 @@ class CalculatorLabeller(Labeller):
     def job_nodes(self, dataset: AtomsDatasetData, jobs: Mapping[str, Sequence[int]]) -> dict[str, orm.Data]:
         """Return the data set of each batch."""
         batches = orm.Dict({key: list(share) for key, share in jobs.items()})
-        return dict(split_batches(dataset, batches, metadata={'call_link_label': 'split_batches'}))
+        return dict(split_batches(dataset, batches, metadata={'call_link_label': 'split_batches'}))  # type: ignore[call-arg]
 
     def job_inputs(self, node: AtomsDatasetData) -> dict[str, t.Any]:
         """Return the inputs of ``pace.label_calculator``."""
@@ -181,7 +181,7 @@ class CalculatorLabeller(Labeller):
         sources: Mapping[str, orm.Data],
     ) -> dict[str, AtomsDatasetData]:
         """Return the labels of all batches."""
-        return collect_arrays(dataset, picks, reused, **sources)
+        return collect_arrays(dataset, picks, reused, **sources)  # type: ignore[arg-type]
 
     def warnings(self, runs: Collection[orm.ProcessNode]) -> list[str]:
         """Say where the energy depends on how the cell is described, and where there is no stress."""

@@ -110,7 +110,7 @@ class Labeller(abc.ABC):
         """Return the node that each of the ``jobs`` labels: by default a structure."""
         indices = [index for share in jobs.values() for index in share]
         metadata = {'call_link_label': 'split_structures'}
-        return dict(split_structures(dataset, orm.List(indices), metadata=metadata)) if indices else {}
+        return dict(split_structures(dataset, orm.List(indices), metadata=metadata)) if indices else {}  # type: ignore[call-arg]
 
     @abc.abstractmethod
     def job_inputs(self, node: t.Any) -> dict[str, t.Any]:

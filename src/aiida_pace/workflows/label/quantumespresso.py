@@ -221,7 +221,7 @@ class PwLabeller(Labeller):
         sources: Mapping[str, orm.Data],
     ) -> dict[str, AtomsDatasetData]:
         """Return the last energy, forces and stress of every trajectory."""
-        return collect_trajectories(dataset, picks, reused, **sources)
+        return collect_trajectories(dataset, picks, reused, **sources)  # type: ignore[arg-type]
 
     def warnings(self, runs: Collection[orm.ProcessNode]) -> list[str]:
         """Say of which runs the core-seconds are wall time."""
@@ -295,7 +295,7 @@ def costs_of(run: orm.ProcessNode) -> dict[str, float]:
     costs = {'computed': 0.0, 'cached': 0.0}
     for job in _jobs(run):
         if job.computer is not None and 'output_parameters' in job.outputs:
-            resources = job.computer.get_scheduler().create_job_resource(**job.get_option('resources'))
+            resources = job.computer.get_scheduler().create_job_resource(**job.get_option('resources'))  # type: ignore[arg-type]
             processes, cpu = resources.get_tot_num_mpiprocs(), _cpu_seconds(job)
             if cpu is None:
                 cores = processes * (resources.get('num_cores_per_mpiproc') or 1)

@@ -164,7 +164,7 @@ def interrupted_runs(
         if numbers:
             jobs = index.get('jobs') or {frame_key(row): [row] for row in numbers}
             lanes = [child for label, child in children(node).items() if 'lane' in label]
-            for key, run in jobs_of(lanes).items():
+            for key, run in jobs_of(lanes).items():  # type: ignore[arg-type]
                 for place, row in enumerate(jobs.get(key, ())):
                     if row in numbers:
                         runs.setdefault(numbers[row], []).append(Run(run, place, len(jobs[key])))

@@ -46,7 +46,8 @@ class LaneWorkChain(ResumableWorkChain):
             dynamic=True,
             help='The share of this lane; the key becomes the link label of the process.',
         )
-        spec.outline(cls.setup, while_(cls.has_next)(cls.run_next))
+        steps: t.Any = cls  # for `outline`, steps are functions of any work chain
+        spec.outline(steps.setup, while_(steps.has_next)(steps.run_next))
 
     def setup(self) -> None:
         """Queue the jobs."""
@@ -57,7 +58,7 @@ class LaneWorkChain(ResumableWorkChain):
         """Return whether a job is left."""
         return len(self.ctx.jobs) < len(self.ctx.queue)
 
-    def run_next(self) -> ToContext:
+    def run_next(self) -> ToContext[str, t.Any]:
         """Submit the next job."""
         key = self.ctx.queue[len(self.ctx.jobs)]
         process, inputs = self.job(key)
