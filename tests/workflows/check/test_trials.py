@@ -7,7 +7,6 @@ from collections.abc import Callable, Iterator
 
 import pytest
 from aiida import orm
-from aiida_pace.workflows.label.trials import PwTrial
 from plumpy import PortNamespace
 
 from aiida_pace.data.dataset import AtomsDatasetData
@@ -15,6 +14,7 @@ from aiida_pace.workflows.active_learning import ActiveLearningWorkChain
 from aiida_pace.workflows.check.base import CheckWorkChain
 from aiida_pace.workflows.check.trial import JobTrial, LabelTrial
 from aiida_pace.workflows.check.trials import CODES, TRIALS
+from aiida_pace.workflows.label.quantumespresso import PwTrial
 from tests.fixtures.frames import random_frames
 from tests.fixtures.jobs import finished_job
 
