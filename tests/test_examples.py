@@ -21,6 +21,7 @@ EXAMPLES = Path(__file__).parents[1] / 'examples'
 CODES = code_names(DEFAULT_LABELLER)
 PLUGINS = {
     'pw': 'quantumespresso.pw',
+    'pace_label': 'pace.label_calculator',
     'pacemaker': 'pace.train',
     'pace_fit_linear': 'pace.train',
     'pace_yaml2yace': 'pace.train',
