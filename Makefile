@@ -7,6 +7,8 @@ STAMPS := .stamps
 UV := $(VENV)/bin/uv
 SUDO := $(shell [ "$$(id -u)" = 0 ] || echo sudo)
 PSEUDO := /usr/share/espresso/pseudo
+# Tests at once: one core each.
+WORKERS ?= 2
 
 export AIIDA_PATH := $(CURDIR)/.aiida
 export PATH := $(CURDIR)/$(VENV)/bin:$(PATH)
@@ -26,8 +28,8 @@ demo: profile  ## Train a silicon potential from nothing, for real
 	aiida-pace save-potential silicon-potential
 
 test: install engines  ## Run the whole suite, with the real engines; the end-to-end tests last
-	pytest
-	pytest -m slow
+	pytest -n $(WORKERS) --durations 15
+	pytest -n $(WORKERS) --durations 30 -m slow
 
 lint: install  ## Check style and types
 	ruff format --check .

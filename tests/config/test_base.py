@@ -46,7 +46,7 @@ def numbers_of(model: type[Config], name: str, schema: dict[str, t.Any]) -> Iter
         kind = part.get('type')
         if kind in ('number', 'integer'):
             yield Number(model, name, kind, lambda value: {name: value})
-        elif kind == 'object':
+        elif kind == 'object' and 'type' in part['additionalProperties']:
             key = key_of(model, name)
             yield Number(
                 model,

@@ -102,6 +102,15 @@ def test_a_run_that_was_cut_short(parse_frames: Parse, job: Job) -> None:
     assert not outputs
 
 
+def test_control_characters_are_left_out(parse_frames: Parse, job: Job) -> None:
+    """A NUL byte in a message or a dictionary breaks PostgreSQL."""
+    _, exit_code = parse_frames(None, stderr=f'{job.process.PROGRAM}: error: \x1b[31mno\x00 memory\x1b[0m\n')
+    assert exit_code.message == f'{job.process.PROGRAM} refused its input: no memory'
+    frames = random_frames((4, 4), seed=3)
+    outputs, _ = parse_frames(frames, r'{"count": 2, "warn\u0000ing": ["\u001b[1mloud", {"a": "b\u0000"}]}')
+    assert outputs['output_parameters'].get_dict() == {'count': 2, 'warning': ['loud', {'a': 'b'}]}
+
+
 @pytest.mark.parametrize(
     ('frames', 'account', 'detail'),
     [

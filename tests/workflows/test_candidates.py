@@ -23,12 +23,12 @@ from aiida_pace.calculations.functions.candidates import (
     halting_indices,
     take_large_frames,
 )
-from aiida_pace.calculations.functions.labels import collect_labels
 from aiida_pace.frames import Frames
 from aiida_pace.structures.fingerprint import exact_fingerprints
 from aiida_pace.structures.guards import check_frames
 from aiida_pace.structures.strategies import STRATEGIES
 from aiida_pace.workflows.graph import children
+from aiida_pace.workflows.label.quantumespresso import collect_trajectories
 from tests.fixtures.frames import assert_identical
 from tests.fixtures.nodes import recorded_active_set, recorded_potential, stored_copies
 
@@ -493,7 +493,8 @@ def test_a_halting_frame_is_stored_four_times_from_the_dump_to_the_training_set(
             {'energy': np.zeros(1), 'forces': np.zeros((1, size, 3)), 'stress': np.zeros((1, 3, 3))}
         )
         trajectories[f'frame_{index:05d}'] = trajectory
-    labels = collect_labels(results['dataset'], **trajectories)
+    picks = orm.Dict({key: [key, 0] for key in trajectories})
+    labels = collect_trajectories(results['dataset'], picks, **trajectories)
     copies = stored_copies()
     kept = exact_fingerprints(frames.take(range(3)))
     assert set(kept) & set(exact_fingerprints(walker.frames)), 'no frame of the walker is kept'

@@ -84,7 +84,7 @@ class TrainingConfig(Config):
     reference_energies: dict[str, t.Annotated[float, Field(ge=-1e7, le=1e7)]] | t.Literal['isolated_atom'] = Field(
         default='isolated_atom',
         description='Energy of the isolated atom of each element, in eV, or `isolated_atom`: that of the labelled '
-        'frames of one non-periodic atom in the data sets and, where those lack one, of the potential continued from.',
+        'frames of one isolated atom in the data sets and, where those lack one, of the potential continued from.',
     )
     optimizer: t.Literal['BFGS', 'L-BFGS-B'] = Field(
         default='BFGS', description='Of scipy; BFGS needs the square of the number of coefficients in memory.'

@@ -10,7 +10,7 @@ from pathlib import Path
 from aiida import orm
 from aiida.engine import ExitCode
 
-from aiida_pace.calculations.engine import PaceEngineCalcJob
+from aiida_pace.calculations.engine import PaceProgramCalcJob
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.engines.command import error_prefix
 from aiida_pace.frames import Frames
@@ -20,14 +20,14 @@ __all__ = ('PaceEngineParser', 'PaceFramesParser', 'read_report')
 
 
 class PaceEngineParser(PaceParser):
-    """Parser of a `PaceEngineCalcJob`.
+    """Parser of a `PaceProgramCalcJob`.
 
     The engine moves its output into place when it is complete, so a file that holds what it should is the evidence of
     success. Without it, a line on stderr that starts with `error_prefix` means that the engine refused its input;
     anything else, that it was killed or is broken.
     """
 
-    CALCULATION: t.ClassVar[type[PaceEngineCalcJob]]
+    CALCULATION: t.ClassVar[type[PaceProgramCalcJob]]
 
     def parse(self, **kwargs: t.Any) -> ExitCode | None:
         """Store the results, or tell why there are none."""

@@ -34,10 +34,10 @@ __all__ = (
 
 
 def generate_initial_set(
-    element: str | Sequence[str],
+    elements: str | Sequence[str],
     count: int,
+    seed: int | np.random.Generator = 1,
     *,
-    seed: int | np.random.Generator,
     config: InitialSetConfig | None = None,
     structures: Sequence[Atoms] = (),
     closest: float = CLOSEST,
@@ -48,9 +48,10 @@ def generate_initial_set(
     The same arguments give the same frames. `bond_sources` tells where the lattice constants come from; one that is
     only an estimate gives a warning and a wider range of volumes.
 
-    :param element: one chemical symbol or several.
+    :param elements: one chemical symbol or several.
     :param count: number of frames in all.
-    :param seed: of the random generator, or the generator itself.
+    :param seed: of the random generator, or the generator itself; by default that of a campaign.
+    :param config: the settings of the recipes; by default those of `InitialSetConfig`.
     :param structures: the user's own structures, for the recipe ``user``.
     :param closest: no distance is shorter than this times the sum of the two covalent radii.
     :param cutoff: of the fit, in Å: dimers and trimers reach out to it.
@@ -61,7 +62,7 @@ def generate_initial_set(
         share applies, or a structure of the user's is not fit.
     """
     config = config or InitialSetConfig()
-    elements = _elements(element)
+    elements = _elements(elements)
     counts = _counts(elements, count, config, has_structures=bool(structures))
     rng = np.random.default_rng(seed)
     frames = _made(counts, RecipeContext(elements, config, rng, tuple(structures), closest, cutoff))

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from ase import Atoms
 
 from aiida_pace.config import InitialSetConfig
 from aiida_pace.structures import lattices
+from aiida_pace.structures.cells import boxed
 from aiida_pace.structures.guards import radii_of
 from aiida_pace.structures.lattices import COMPOUNDS, Prototype
 from aiida_pace.structures.recipe_context import RecipeContext, contact_diameters, numbers_of, opened, pushed_apart
@@ -23,7 +24,7 @@ Recipe = Callable[[RecipeContext, int], Atoms]
 
 def isolated_atom(element: str, config: InitialSetConfig) -> Atoms:
     """Return one atom in a cubic box; it is not periodic, so that its k-points are Gamma alone."""
-    return _named(_in_vacuum([element], np.zeros((1, 3)), config.vacuum), 'isolated_atom')
+    return _named(boxed(Atoms(element), config.vacuum), 'isolated_atom')
 
 
 def dimer(given: RecipeContext, index: int) -> Atoms:
@@ -33,7 +34,8 @@ def dimer(given: RecipeContext, index: int) -> Atoms:
     shortest, longest = _reach(given, *pair)
     place = ((index // len(pairs)) * (math.sqrt(5) - 1) / 2 + 0.001 * given.rng.uniform()) % 1.0
     distance = shortest + (longest - shortest) * place**1.5
-    return _named(_in_vacuum(pair, np.array([[0.0, 0, 0], [distance, 0, 0]]), given.config.vacuum), 'dimer')
+    atoms = Atoms(pair, positions=[[0, 0, 0], [distance, 0, 0]])
+    return _named(boxed(atoms, given.config.vacuum), 'dimer')
 
 
 def trimer(given: RecipeContext, index: int) -> Atoms:
@@ -49,8 +51,8 @@ def trimer(given: RecipeContext, index: int) -> Atoms:
         one, two = (bond * 1.01 * third / (one + two) for bond in (one, two))
     smallest = math.acos(min(max((one**2 + two**2 - third**2) / (2 * one * two), -1.0), 1.0))
     angle = given.rng.uniform(smallest, math.pi)
-    positions = np.array([[0.0, 0, 0], [one, 0, 0], [two * math.cos(angle), two * math.sin(angle), 0]])
-    return _named(_in_vacuum(symbols, positions, given.config.vacuum), 'trimer')
+    positions = [[0, 0, 0], [one, 0, 0], [two * math.cos(angle), two * math.sin(angle), 0]]
+    return _named(boxed(Atoms(symbols, positions=positions), given.config.vacuum), 'trimer')
 
 
 def bulk(given: RecipeContext, index: int) -> Atoms:
@@ -182,13 +184,6 @@ def _named(atoms: Atoms, origin: str) -> Atoms:
     """Return the structure with the name of its recipe."""
     atoms.info['origin'] = origin
     return atoms
-
-
-def _in_vacuum(symbols: Sequence[str], positions: FloatArray, vacuum: float) -> Atoms:
-    """Return a cluster that is not periodic, in the middle of a box with ``vacuum`` between its images, in Å."""
-    edges = np.ptp(positions, axis=0) + vacuum
-    centre = (positions.max(axis=0) + positions.min(axis=0)) / 2
-    return Atoms(symbols, positions=positions - centre + edges / 2, cell=edges, pbc=False)
 
 
 def _reach(given: RecipeContext, first: str, second: str) -> tuple[float, float]:

@@ -123,7 +123,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
         LabelWorkChain,
         namespace='label',
         exclude=('dataset', 'closest'),
-        namespace_options={'help': 'Labels: inputs of `LabelWorkChain`, with those of `PwBaseWorkChain`.'},
+        namespace_options={'help': 'Labels: inputs of `LabelWorkChain`, with those of the one labeller it shall use.'},
     )
     spec.expose_inputs(
         TrainBaseWorkChain,
@@ -172,7 +172,7 @@ def define_outputs(spec: WorkChainSpec) -> None:
         'potential',
         valid_type=AcePotentialData,
         required=False,
-        help='The potential: the last one, unless one before had a lower audit error.',
+        help='The potential: the last one, unless one before had a lower audit error; at 4xx, too.',
     )
     spec.output('active_set', valid_type=AceActiveSetData, required=False, help='The active set of `potential`.')
     spec.output('training', valid_type=orm.Dict, required=False, help='Errors of its fit.')

@@ -43,16 +43,17 @@ class CandidatesWorkChain(ResumableWorkChain):
         super().define(spec)
         define_inputs(spec)
         define_outputs(spec)
+        steps: t.Any = cls  # for `outline`, steps are functions of any work chain
         spec.outline(
-            cls.setup,
-            if_(cls.has_large_frames)(cls.embed, cls.inspect_embedding),
-            if_(cls.should_swarm)(cls.swarm, cls.inspect_swarm),
-            cls.guard,
-            cls.inspect_guards,
-            cls.evaluate,
-            cls.inspect_evaluation,
-            if_(cls.should_select)(cls.select, cls.inspect_selection),
-            cls.results,
+            steps.setup,
+            if_(steps.has_large_frames)(steps.embed, steps.inspect_embedding),
+            if_(steps.should_swarm)(steps.swarm, steps.inspect_swarm),
+            steps.guard,
+            steps.inspect_guards,
+            steps.evaluate,
+            steps.inspect_evaluation,
+            if_(steps.should_select)(steps.select, steps.inspect_selection),
+            steps.results,
         )
 
     @property
@@ -70,14 +71,14 @@ class CandidatesWorkChain(ResumableWorkChain):
         limit = max_dft_atoms(self.inputs)
         return any(bool(np.any(node.frames.sizes > limit)) for node in self.inputs.extrapolative.values())
 
-    def embed(self) -> ToContext:
+    def embed(self) -> ToContext[str, t.Any]:
         """Put boxes around the worst surroundings of the large frames."""
         large = take_large_frames(
             self.inputs.closest,
             orm.Int(max_dft_atoms(self.inputs)),
             self.inputs.max_per_halt,
             **self._visited(),
-            metadata={'call_link_label': 'take_large_frames'},
+            metadata={'call_link_label': 'take_large_frames'},  # type: ignore[arg-type]
         )
         self.ctx.parts['large'], self.ctx.details['walkers'] = large['dataset'], large['walkers']
         inputs = {**self._inputs(PaceEmbedCalculation, 'embed'), 'dataset': large['dataset']}
@@ -89,7 +90,7 @@ class CandidatesWorkChain(ResumableWorkChain):
         self._take('embedding', EMBEDDED)
         limit = max_dft_atoms(self.inputs)
         if EMBEDDED not in self.ctx.parts and all(node.frames.sizes.min() > limit for node in self._visited().values()):
-            return self.exit_codes.ERROR_EMBEDDING_FAILED.format(atoms=limit, cause=cause_of(self.ctx.embedding))
+            return self.exit_codes.ERROR_EMBEDDING_FAILED.format(atoms=limit, cause=cause_of(self.ctx.embedding))  # type: ignore[no-any-return]
         return None
 
     def should_swarm(self) -> bool:
@@ -97,7 +98,7 @@ class CandidatesWorkChain(ResumableWorkChain):
         count = SwarmConfig.model_validate(self.inputs.swarm.parameters.get_dict()).count
         return count > 0 and bool(self._halting()[0])
 
-    def swarm(self) -> ToContext:
+    def swarm(self) -> ToContext[str, t.Any]:
         """Make swarms around the halting frames."""
         datasets, indices = self._halting()
         self.ctx.details['halts'] = orm.Dict(indices)
@@ -124,10 +125,10 @@ class CandidatesWorkChain(ResumableWorkChain):
             orm.Int(max_dft_atoms(self.inputs)),
             **self.ctx.details,
             **self.ctx.parts,
-            **self._visited(),
+            **self._visited(),  # type: ignore[arg-type]
             **known,
             **drawn,
-            metadata={'call_link_label': 'guard'},
+            metadata={'call_link_label': 'guard'},  # type: ignore[arg-type]
         )
         self.ctx.guarded, self.ctx.walkers = guarded['account'], guarded['walkers']
         self.ctx.pool = guarded.get('pool')
@@ -139,10 +140,10 @@ class CandidatesWorkChain(ResumableWorkChain):
         self.report(f'{account["candidates"]} candidates; rejected: {causes or "none"}')
         if self.ctx.pool is None:
             self.out('output_parameters', account)
-            return self.exit_codes.ERROR_POOL_EMPTY.format(causes=causes)
+            return self.exit_codes.ERROR_POOL_EMPTY.format(causes=causes)  # type: ignore[no-any-return]
         return None
 
-    def evaluate(self) -> ToContext:
+    def evaluate(self) -> ToContext[str, t.Any]:
         """Compute energy and extrapolation grade of every candidate."""
         inputs = {**self._inputs(PaceEvaluateCalculation, 'evaluate'), 'dataset': self.ctx.pool}
         return ToContext(evaluation=self.submit(PaceEvaluateCalculation, labelled('evaluate', inputs)))
@@ -150,8 +151,8 @@ class CandidatesWorkChain(ResumableWorkChain):
     def inspect_evaluation(self) -> ExitCode | None:
         """Leave out what lies outside the energy window, and choose by the strategy."""
         if not self.ctx.evaluation.is_finished_ok:
-            return self.exit_codes.ERROR_EVALUATION_FAILED.format(cause=cause_of(self.ctx.evaluation))
-        chosen = choose_candidates(
+            return self.exit_codes.ERROR_EVALUATION_FAILED.format(cause=cause_of(self.ctx.evaluation))  # type: ignore[no-any-return]
+        chosen = choose_candidates(  # type: ignore[call-arg]
             pool=self.ctx.pool,
             walkers=self.ctx.walkers,
             evaluation=self.ctx.evaluation.outputs.evaluation,
@@ -166,7 +167,7 @@ class CandidatesWorkChain(ResumableWorkChain):
         """Return whether MaxVol has to choose, since there are more candidates than may be kept."""
         return len(self.ctx.chosen) > self.max_frames
 
-    def select(self) -> ToContext:
+    def select(self) -> ToContext[str, t.Any]:
         """Choose by D-optimality against the current active set."""
         inputs = {
             **self._inputs(PaceSelectCalculation, 'maxvol'),
@@ -181,7 +182,7 @@ class CandidatesWorkChain(ResumableWorkChain):
         selection = self.ctx.selection
         if selection.is_finished_ok or selection.exit_status == EMPTY.status:
             return None
-        return self.exit_codes.ERROR_SELECTION_FAILED.format(cause=cause_of(selection))
+        return self.exit_codes.ERROR_SELECTION_FAILED.format(cause=cause_of(selection))  # type: ignore[no-any-return]
 
     def results(self) -> None:
         """Attach the candidates, and what became of all others."""
@@ -190,7 +191,7 @@ class CandidatesWorkChain(ResumableWorkChain):
             'selection': self.ctx.selection.outputs.output_parameters if 'selection' in self.ctx else None,
             'drawn': self.inputs.get('drawn'),
         }
-        collected = collect_candidates(
+        collected = collect_candidates(  # type: ignore[call-arg]
             self.ctx.pool,
             self.ctx.evaluation.outputs.evaluation,
             guarded=self.ctx.guarded,

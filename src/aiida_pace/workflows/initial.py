@@ -98,12 +98,13 @@ class InitialSetWorkChain(ResumableWorkChain):
         for namespace in ('basis', 'maxvol'):
             t.cast(t.Any, spec.inputs)[namespace]['code'].required = False
         spec.inputs.validator = cls.validate_inputs
+        steps: t.Any = cls  # for `outline`, steps are functions of any work chain
         spec.outline(
-            cls.make_pool,
-            cls.inspect_pool,
-            if_(cls.should_select)(cls.make_basis, cls.inspect_basis, cls.select, cls.inspect_selection),
-            cls.choose,
-            cls.inspect_choice,
+            steps.make_pool,
+            steps.inspect_pool,
+            if_(steps.should_select)(steps.make_basis, steps.inspect_basis, steps.select, steps.inspect_selection),
+            steps.choose,
+            steps.inspect_choice,
         )
         spec.output(
             'dataset',
@@ -195,7 +196,7 @@ class InitialSetWorkChain(ResumableWorkChain):
             closest=self.inputs.closest,
             fit=self.inputs.basis.parameters,
             **{f'structures__{name}': node for name, node in self.inputs.get('structures', {}).items()},
-            metadata={'call_link_label': 'make_pool'},
+            metadata={'call_link_label': 'make_pool'},  # type: ignore[arg-type]
         )
         self.ctx.pool, self.ctx.account, self.ctx.selection = results['pool'], results['account'], None
 
@@ -203,7 +204,7 @@ class InitialSetWorkChain(ResumableWorkChain):
         """Stop when no choice from the pool could be enough."""
         count = self.inputs.count.value
         if self.ctx.pool.count < count:
-            return self.exit_codes.ERROR_POOL_INSUFFICIENT.format(available=self.ctx.pool.count, count=count)
+            return self.exit_codes.ERROR_POOL_INSUFFICIENT.format(available=self.ctx.pool.count, count=count)  # type: ignore[no-any-return]
         return self._insufficient() if self.config.selection == 'd_optimal' else None
 
     def _insufficient(self) -> ExitCode | None:
@@ -213,7 +214,7 @@ class InitialSetWorkChain(ResumableWorkChain):
         for element in self.inputs.elements:
             atoms, functions = counts.get(element, 0), config.functions_of(element)
             if atoms <= functions:
-                return self.exit_codes.ERROR_ATOMS_INSUFFICIENT.format(
+                return self.exit_codes.ERROR_ATOMS_INSUFFICIENT.format(  # type: ignore[no-any-return]
                     atoms=atoms, element=element, functions=functions
                 )
         return None
@@ -224,7 +225,7 @@ class InitialSetWorkChain(ResumableWorkChain):
         room = self.inputs.count.value - sum(kept.get(recipe, 0) for recipe in ALWAYS)
         return self.config.selection == 'd_optimal' and room > 0 and self.ctx.pool.count > self.inputs.count.value
 
-    def make_basis(self) -> ToContext:
+    def make_basis(self) -> ToContext[str, t.Any]:
         """Make the functions that the fit will have."""
         inputs = {**self.exposed_inputs(PaceBasisCalculation, 'basis'), 'elements': self.inputs.elements}
         return ToContext(basis=self.submit(PaceBasisCalculation, labelled('basis', inputs)))
@@ -232,10 +233,10 @@ class InitialSetWorkChain(ResumableWorkChain):
     def inspect_basis(self) -> ExitCode | None:
         """Stop when there is no basis."""
         if not self.ctx.basis.is_finished_ok:
-            return self.exit_codes.ERROR_BASIS_FAILED.format(cause=cause_of(self.ctx.basis))
+            return self.exit_codes.ERROR_BASIS_FAILED.format(cause=cause_of(self.ctx.basis))  # type: ignore[no-any-return]
         return None
 
-    def select(self) -> ToContext:
+    def select(self) -> ToContext[str, t.Any]:
         """Rank the frames of the pool; dimers and trimers compete, since they are in the set as well."""
         inputs = {
             **self.exposed_inputs(PaceSelectCalculation, 'maxvol'),
@@ -249,14 +250,14 @@ class InitialSetWorkChain(ResumableWorkChain):
         """Take the ranking."""
         process = self.ctx.selection_process
         if not process.is_finished_ok:
-            return self.exit_codes.ERROR_SELECTION_FAILED.format(cause=cause_of(process))
+            return self.exit_codes.ERROR_SELECTION_FAILED.format(cause=cause_of(process))  # type: ignore[no-any-return]
         self.ctx.selection = process.outputs.output_parameters
         return None
 
     def choose(self) -> None:
         """Put the set together."""
         ranking = {} if self.ctx.selection is None else {'selection': self.ctx.selection}
-        results = choose_initial(
+        results = choose_initial(  # type: ignore[call-arg]
             self.ctx.pool,
             self.ctx.account,
             self.inputs.count,

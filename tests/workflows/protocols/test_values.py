@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import typing as t
 from collections.abc import Iterator, Mapping
 
@@ -13,7 +14,7 @@ from plumpy import PortNamespace
 from aiida_pace import config
 from aiida_pace.config import Config
 from aiida_pace.workflows.active_learning import ActiveLearningWorkChain
-from aiida_pace.workflows.protocols import RENAMED_INPUTS
+from aiida_pace.workflows.protocols import RENAMED
 from tests.fixtures.loop import BuilderOf
 
 #: Ports with settings of a model.
@@ -21,6 +22,7 @@ MODELS: dict[str, type[Config]] = {
     'audit': config.AuditConfig,
     'explore.lammps.parameters': config.MdConfig,
     'growth': config.GrowthConfig,
+    'label.calculator.parameters': config.CalculatorConfig,
     'initial.parameters': config.InitialSetConfig,
     'select.embed.parameters': config.EmbeddingConfig,
     'select.guards': config.GuardConfig,
@@ -31,7 +33,7 @@ MODELS: dict[str, type[Config]] = {
     'validate.tolerances': config.PropertyTolerances,
 }
 #: What the protocol of Quantum ESPRESSO, and no port of ours, has defaults for.
-FOREIGN = ('label.pseudo_family', 'label.pw')
+FOREIGN = ('label.pw',)
 PROTOCOLS = yaml.safe_load(ActiveLearningWorkChain.get_protocol_filepath().read_text(encoding='utf-8'))
 
 
@@ -80,13 +82,18 @@ def test_the_models_of_the_settings_are_known() -> None:
 
 
 @pytest.mark.usefixtures('aiida_profile_clean')
-@pytest.mark.parametrize(('path', 'new'), RENAMED_INPUTS.items())
+@pytest.mark.parametrize(('path', 'new'), RENAMED.items())
 def test_old_names_are_refused_with_the_new_ones(builder_of: BuilderOf, path: str, new: str) -> None:
-    namespace, _, name = path.partition('.')
-    with pytest.raises(ValueError, match=f'`{path}` is now {new}'):
-        builder_of({namespace: {name: 0.7}})
+    *namespaces, name = path.split('.')
+    overrides: dict[str, t.Any] = {name: 0.7}
     ports: t.Any = ActiveLearningWorkChain.spec().inputs
-    assert name not in ports[namespace]
+    for namespace in namespaces:
+        ports = ports[namespace]
+    for namespace in reversed(namespaces):
+        overrides = {namespace: overrides}
+    with pytest.raises(ValueError, match=re.escape(f'`{path}` is now {new}')):
+        builder_of(overrides)
+    assert name not in ports
 
 
 @pytest.mark.usefixtures('aiida_profile_clean')
