@@ -474,16 +474,18 @@ def test_a_halting_frame_is_stored_four_times_from_the_dump_to_the_training_set(
 ) -> None:
     """By the parser of the dump, in the pool, among what is labelled, and with its label; drawn frames go along."""
     drawn = dataset(silicon('audit', seed=11), silicon('random', seed=12))
-    inputs |= {'drawn': drawn, 'max_per_halt': orm.Int(4), 'grade_threshold': orm.Float(0.0)}
+    walker = dataset(*halted.frames, silicon('extrapolative', 0.82, seed=5))
+    inputs |= {'extrapolative': {'walker': walker}, 'drawn': drawn, 'max_per_halt': orm.Int(3)}
+    inputs['swarm']['parameters'] = orm.Dict({'count': 1, 'shares': {'rattle': 1}})
     results, node = run_get_node(CandidatesWorkChain, **inputs)
     assert node.is_finished_ok, node.exit_message
     assert 'select' in children(node)
     frames = results['dataset'].frames
-    assert len(frames) == 6
-    assert_identical(frames.take([4, 5]), drawn.frames)
+    assert len(frames) == 5
+    assert_identical(frames.take([3, 4]), drawn.frames)
     account = results['output_parameters'].get_dict()
     assert adds_up(account), account
-    assert sum(account['kept'].values()) == 4
+    assert sum(account['kept'].values()) == 3
 
     trajectories = {}
     for index, size in enumerate(frames.sizes):
@@ -494,10 +496,8 @@ def test_a_halting_frame_is_stored_four_times_from_the_dump_to_the_training_set(
     picks = orm.Dict({key: [key, 0] for key in trajectories})
     labels = collect_trajectories(results['dataset'], picks, **trajectories)
     copies = stored_copies()
-    kept = exact_fingerprints(frames.take(range(4)))
-    walked = set(kept) & set(exact_fingerprints(halted.frames))
-    assert walked
-    assert {copies[digest] for digest in walked} == {4}
-    assert {copies[digest] for digest in set(kept) - walked} == {4}
+    kept = exact_fingerprints(frames.take(range(3)))
+    assert set(kept) & set(exact_fingerprints(walker.frames)), 'no frame of the walker is kept'
+    assert {copies[digest] for digest in kept} == {4}
     assert set(exact_fingerprints(labels['audit'].frames)) == {exact_fingerprints(drawn.frames)[0]}
     assert {copies[digest] for digest in exact_fingerprints(drawn.frames)} == {3}
