@@ -292,7 +292,7 @@ class TestInputs:
 
     def test_element_without_reference_energy(self, inputs: dict[str, object]) -> None:
         inputs['datasets'] = {'initial': AtomsDatasetData(silicon_frames(isolated=False))}
-        assert 'no reference energy of Si: add a labelled frame of one non-periodic atom' in self.error(inputs)
+        assert 'no reference energy of Si: add a labelled frame of one atom' in self.error(inputs)
         inputs['parameters'] = orm.Dict({'reference_energies': {'Si': -100.0}})
         assert self.error(inputs) == ''
 
