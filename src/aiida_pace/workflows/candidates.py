@@ -150,7 +150,7 @@ class CandidatesWorkChain(ResumableWorkChain):
         )
         t.cast(t.Any, spec.inputs['embed'])['code'].required = False
         spec.expose_inputs(PaceSwarmCalculation, namespace='swarm', exclude=(*SHARED, 'seed'))
-        spec.expose_inputs(PaceEvaluateCalculation, namespace='evaluate', exclude=SHARED)
+        spec.expose_inputs(PaceEvaluateCalculation, namespace='evaluate', exclude=(*SHARED, 'posterior'))
         spec.expose_inputs(PaceSelectCalculation, namespace='select', exclude=(*SHARED, 'max_frames'))
         spec.inputs.validator = cls.validate_inputs
 
