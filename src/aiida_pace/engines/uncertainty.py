@@ -19,6 +19,8 @@ from aiida_pace.metrics.posterior import Posterior, PosteriorError
 __all__ = ('UncertainModel', 'Uncertainty')
 
 LOG = logging.getLogger('pace-evaluate')
+#: `evaluate` tells how far it is; pyace sends what reaches the root of all loggers to stderr.
+LOG.propagate = False
 
 
 @dataclasses.dataclass(frozen=True)
