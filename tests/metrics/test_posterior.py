@@ -127,7 +127,7 @@ def test_sigma_is_the_scatter_of_repeated_fits() -> None:
     assert_allclose(found.sigma(new), predictions.std(axis=0), rtol=0.03)
     assert_allclose(found.covariance(new), np.cov(predictions.T), rtol=0.1, atol=1e-3)
     losses = np.sum(weights * (labels - coefficients @ matrix.T) ** 2, axis=1)
-    noises = [residual_noise(factor, 0.0, loss, 60) for loss in losses[:2000]]
+    noises = [residual_noise(factor, factor, loss, 60) for loss in losses[:2000]]
     assert np.sqrt(np.mean(np.square(noises))) == pytest.approx(noise, rel=0.02)
 
 
@@ -135,7 +135,13 @@ def test_the_ridge_takes_part_of_the_degrees_of_freedom() -> None:
     matrix, ridge = np.random.default_rng(6).normal(size=(20, 4)), 7.0
     hat = matrix @ np.linalg.inv(matrix.T @ matrix + ridge * np.eye(4)) @ matrix.T
     expected = np.sqrt(3.0 / (20 - np.trace(hat)))
-    assert residual_noise(factor_of(matrix, ridge), ridge, 3.0, 20) == pytest.approx(expected)
+    assert residual_noise(matrix, factor_of(matrix, ridge), 3.0, 20) == pytest.approx(expected)
+
+
+def test_directions_that_no_row_has_seen_are_no_parameters() -> None:
+    matrix = np.random.default_rng(6).normal(size=(20, 4)) * [1, 1, 0, 0]
+    assert residual_noise(matrix, factor_of(matrix), 9.0, 20) == pytest.approx(np.sqrt(9 / 18))
+    assert residual_noise(matrix[:2], factor_of(matrix[:2]), 9.0, 2) == pytest.approx(3)  # nothing is left over
 
 
 def test_sigma_of_a_property_that_is_not_linear() -> None:

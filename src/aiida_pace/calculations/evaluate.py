@@ -76,7 +76,7 @@ class PaceEvaluateCalculation(PaceEngineCalcJob):
         return calcinfo
 
     def write_inputs(self, folder: Folder) -> list[str]:
-        """Write the reference energies."""
+        """Write the reference energies; name the posterior too."""
         arguments = ['--posterior', self.FILENAME_POSTERIOR] if 'posterior' in self.inputs else []
         if references := self.inputs.potential.reference_energies:
             with folder.open(self.FILENAME_REFERENCES, 'w', encoding='utf-8') as handle:

@@ -70,8 +70,9 @@ class BlockedLeastSquares:
 
         :param solution: (n,) of `solve`.
         """
-        factor = regularised(self._factor.triangle()[:, :-1], self.ridge)
-        return factor, residual_noise(factor, self.ridge, self.loss(solution), self._factor.count)
+        triangle = self._factor.triangle()[:, :-1]
+        factor = regularised(triangle, self.ridge)
+        return factor, residual_noise(triangle, factor, self.loss(solution), self._factor.count)
 
 
 @dataclasses.dataclass(frozen=True)

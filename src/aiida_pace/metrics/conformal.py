@@ -42,8 +42,8 @@ def conformal_scale(
     :param sigmas: (n,) predicted standard deviations, in the same unit.
     :param groups: (n,) what each value belongs to, of any kind; None: each is a group of its own.
     :param coverage: between 0 and 1.
-    :param floor: standard deviations below it, in their unit, count as this much: where symmetry makes errors vanish,
-        both are rounding.
+    :param floor: standard deviations below it, in their unit, count as this much, in the intervals too: where symmetry
+        makes errors vanish, both are rounding.
     :raises ValueError: when ``coverage`` is out of range, the lengths differ, or a number is not finite.
     """
     if not 0 < coverage < 1:

@@ -80,19 +80,18 @@ def leverage(factor: FloatArray, rows: FloatArray) -> FloatArray:
     return np.asarray(np.linalg.norm(solve_triangular(factor, rows.T, trans='T'), axis=0))
 
 
-def residual_noise(factor: FloatArray, ridge: float, loss: float, count: int) -> float:
+def residual_noise(triangle: FloatArray, factor: FloatArray, loss: float, count: int) -> float:
     """Return the standard deviation of the residual of a row of weight 1: ``√(loss / (rows - parameters))``.
 
-    The parameters are the effective ones, ``n - ridge tr (RᵀR)⁻¹`` (MacKay, Neural Computation 4, 415 (1992)); at least
-    one degree of freedom counts as left.
+    The parameters are the effective ones, the trace of ``TᵀT (RᵀR)⁻¹`` (MacKay, Neural Computation 4, 415 (1992)); at
+    least one degree of freedom counts as left.
 
-    :param factor: (n, n) of `regularised`, made with this ``ridge``.
+    :param triangle: (k, n) of `BlockedFactor`.
+    :param factor: (n, n) that `regularised` makes of it.
     :param loss: weighted sum of squared residuals, without that of the ridge.
     :param count: number of rows.
     """
-    columns = len(factor)
-    inverse = solve_triangular(factor, np.eye(columns))
-    parameters = columns - ridge * float(np.sum(inverse**2))
+    parameters = float(np.sum(leverage(factor, triangle) ** 2))
     return float(np.sqrt(loss / max(count - parameters, 1.0)))
 
 
