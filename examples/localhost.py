@@ -28,6 +28,7 @@ CODES = {
     'pace_embed': ('pace-embed', 'pace.embed'),
     'pace_swarm': ('pace-swarm', 'pace.swarm'),
     'pace_evaluate': ('pace-evaluate', 'pace.evaluate'),
+    'pace_label': ('pace-label', 'pace.label_calculator'),
     'lammps': ('pace-lmp', 'pace.lammps'),
 }
 #: One norm-conserving LDA pseudopotential per element: `Si.pz-vbc.UPF`, `Al.pz-vbc.UPF`.

@@ -13,12 +13,15 @@ from aiida.engine.utils import instantiate_process
 from aiida.manage import get_manager
 from aiida.plugins import DataFactory, GroupFactory
 
-from aiida_pace.workflows.protocols import CODES
+from aiida_pace.workflows.check.trials import code_names
+from aiida_pace.workflows.label.labellers import DEFAULT_LABELLER
 from tests.fixtures.dft import PSEUDOS
 
 EXAMPLES = Path(__file__).parents[1] / 'examples'
+CODES = code_names(DEFAULT_LABELLER)
 PLUGINS = {
     'pw': 'quantumespresso.pw',
+    'pace_label': 'pace.label_calculator',
     'pacemaker': 'pace.train',
     'pace_fit_linear': 'pace.train',
     'pace_yaml2yace': 'pace.train',

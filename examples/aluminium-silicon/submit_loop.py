@@ -24,8 +24,10 @@ overrides = {
     'stages': [{'temperature': 1000}, {'temperature': 4000, 'steps': 2000}],
     'initial': {'count': 24},
     'label': {
-        'pseudo_family': 'pz-vbc',
-        'pw': {'parameters': {'SYSTEM': {'ecutwfc': 16.0, 'ecutrho': 64.0, 'degauss': 0.02}}},
+        'pw': {
+            'pseudo_family': 'pz-vbc',
+            'pw': {'parameters': {'SYSTEM': {'ecutwfc': 16.0, 'ecutrho': 64.0, 'degauss': 0.02}}},
+        },
     },
     'explore': {'lammps': {'parameters': {'temperature_start': 300, 'steps': 1000}}},
 }

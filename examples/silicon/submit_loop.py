@@ -32,8 +32,10 @@ walkers = {
 overrides = {
     'stop': {'max_cycles': 10, 'target': 0.5},
     'label': {
-        'pseudo_family': 'pz-vbc',
-        'pw': {'parameters': {'SYSTEM': {'ecutwfc': 16.0, 'ecutrho': 64.0, 'degauss': 0.01}}},
+        'pw': {
+            'pseudo_family': 'pz-vbc',
+            'pw': {'parameters': {'SYSTEM': {'ecutwfc': 16.0, 'ecutrho': 64.0, 'degauss': 0.01}}},
+        },
     },
     # A first set chosen by MaxVol leaves little unknown: halt early, or the demo meets nothing.
     'explore': {

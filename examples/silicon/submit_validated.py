@@ -36,14 +36,16 @@ overrides = {
         },
     },
     'label': {
-        'pseudo_family': 'pz-vbc',
-        # Meshes of different cells must agree to 1 meV/atom, or elastic constants cannot be learnt from energies.
-        'kpoints_distance': 0.25,
         'pw': {
-            'parameters': {
-                'SYSTEM': {'ecutwfc': 20.0, 'ecutrho': 80.0, 'degauss': 0.01},
-                'ELECTRONS': {'conv_thr': 1e-8},
-            }
+            'pseudo_family': 'pz-vbc',
+            # Meshes of different cells must agree to 1 meV/atom, or elastic constants cannot be learnt from energies.
+            'kpoints_distance': 0.25,
+            'pw': {
+                'parameters': {
+                    'SYSTEM': {'ecutwfc': 20.0, 'ecutrho': 80.0, 'degauss': 0.01},
+                    'ELECTRONS': {'conv_thr': 1e-8},
+                }
+            },
         },
     },
     'train': {

@@ -14,10 +14,13 @@ from ase import Atoms
 from ase.calculators.singlepoint import SinglePointCalculator
 from ase.stress import full_3x3_to_voigt_6_stress
 
-__all__ = ('Frames', 'FramesError')
+__all__ = ('AUDIT', 'Frames', 'FramesError')
 
 FloatArray = npt.NDArray[np.float64]
 SCHEMA_VERSION = 1
+
+#: Origin of the frames of an audit: once they are labelled, nothing is trained on them.
+AUDIT = 'audit'
 
 #: Columns with one row per atom; every other column has one row per frame.
 ATOM_COLUMNS = ('numbers', 'positions', 'forces', 'force_weight', 'grade')

@@ -17,6 +17,7 @@ def test_all_calculations_are_looked_at() -> None:
         'pace.basis',
         'pace.embed',
         'pace.evaluate',
+        'pace.label_calculator',
         'pace.lammps',
         'pace.select',
         'pace.swarm',

@@ -41,7 +41,7 @@ def pool_of(files: Path) -> Frames:
 
 
 def select(
-    pace_code: PaceCode, silicon: Potential, pool: Frames, count: int
+    pace_code: PaceCode, silicon: Potential, pool: Frames, count: int, candidates: list[int] | None = None
 ) -> tuple[dict[str, orm.Data], orm.CalcJobNode]:
     return run_get_node(
         PaceSelectCalculation,
@@ -50,6 +50,7 @@ def select(
         potential=silicon[0],
         active_set=silicon[1],
         max_frames=orm.Int(count),
+        **({} if candidates is None else {'candidates': orm.List(candidates)}),
     )
 
 
@@ -70,8 +71,13 @@ def test_selected_frames_are_those_of_the_pool(
     assert set(parameters['indices']) < {2, 3, 4, 5}
     assert len(parameters['indices']) == len(parameters['entered']) == 2
     assert parameters['wall_time_seconds'] > 0
-    for name, column in pool.take(parameters['indices']).columns().items():
-        assert np.array_equal(getattr(outputs['selected'].frames, name), column), name
+    # What is not a candidate is not selected, and takes no part.
+    candidates = [0, 4, 1]
+    outputs, node = select(pace_code, silicon, pool, 2, candidates)
+    assert node.is_finished_ok, node.exit_message
+    assert outputs['output_parameters']['indices'] == [4]
+    alone, _ = select(pace_code, silicon, pool.take([4]), 2)
+    assert outputs['output_parameters']['entered'] == alone['output_parameters']['entered']
 
 
 @pytest.mark.engines
@@ -81,9 +87,8 @@ def test_a_pool_that_is_known_already(pace_code: PaceCode, silicon: Potential, s
     known = known.replace(energy=None, forces=None, stress=None)
     outputs, node = select(pace_code, silicon, known, 5)
     assert node.exit_status == PaceSelectCalculation.exit_codes.ERROR_SELECTION_EMPTY.status
-    assert 'all of its 1 frames are known already' in node.exit_message
+    assert 'all 1 are known already' in node.exit_message
     assert outputs['output_parameters']['indices'] == []
-    assert 'selected' not in outputs
 
 
 @pytest.mark.engines
@@ -172,10 +177,28 @@ class TestInputs:
         weighted = frames.replace(force_weight=np.repeat([1.0, 0.0], 4), weight=np.zeros(2))
         inputs['dataset'] = AtomsDatasetData(weighted)
         assert '`dataset` holds 4 atoms of Si that a fit learns from' in self.error(inputs)
+        # Nor does a frame that is not a candidate.
+        inputs |= {'dataset': AtomsDatasetData(frames), 'candidates': orm.List([1])}
+        assert '`dataset` holds 4 atoms of Si that a fit learns from' in self.error(inputs)
 
     def test_no_frames_asked_for(self, inputs: dict[str, object]) -> None:
         inputs['max_frames'] = orm.Int(0)
         assert '`max_frames` is 0: give at least 1' in self.error(inputs)
+
+    @pytest.mark.parametrize(
+        ('candidates', 'message'),
+        [
+            ([], '`candidates` is empty'),
+            ([0, 99], '`candidates` holds an index that is not in `dataset`: give numbers from 0 to 2'),
+            ([-1], '`candidates` holds an index that is not in `dataset`'),
+            ([True], '`candidates` holds an index that is not in `dataset`'),
+            ([1, 1], '`candidates` holds an index twice'),
+        ],
+    )
+    def test_candidates_that_are_not_in_the_pool(
+        self, inputs: dict[str, object], candidates: list[int], message: str
+    ) -> None:
+        assert message in self.error(inputs | {'candidates': orm.List(candidates)})
 
     def test_elements_that_the_potential_does_not_know(self, inputs: dict[str, object]) -> None:
         inputs['dataset'] = AtomsDatasetData(random_frames(numbers=(6, 14), sizes=(20,)))

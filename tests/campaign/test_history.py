@@ -35,12 +35,19 @@ def test_stale_cycles_are_those_since_the_best_one_of_the_stage() -> None:
 
 
 def test_the_best_potential_is_the_latest_that_cannot_be_told_from_the_best() -> None:
-    assert best_cycle([]) is None
-    assert best_cycle([cycle(None)]) is None
-    assert best_cycle([cycle(0.5), cycle(0.1), cycle(0.12), cycle(0.2), cycle(None)]) == 2
-    assert best_cycle([cycle(0.1), cycle(0.3, stage=1), cycle(0.6, stage=1)]) == 1
-    single = Estimate(0.1, None, None, 1, 0.95)
-    assert best_cycle([cycle(audit=single), cycle(0.12)]) == 0
+    assert best_cycle([], 4) is None
+    assert best_cycle([cycle(None)], 4) is None
+    assert best_cycle([cycle(0.5), cycle(0.1), cycle(0.12), cycle(0.2), cycle(None)], 4) == 2
+    assert best_cycle([cycle(0.1), cycle(0.3, stage=1), cycle(0.6, stage=1)], 4) == 1
+
+
+def test_an_audit_of_a_few_frames_does_not_win_over_one_of_more() -> None:
+    few = cycle(audit=Estimate(0.05, 0.02, None, 2, 0.95))
+    assert best_cycle([few, cycle(0.12)], 4) == 1
+    # Where no cycle has enough frames, an error without an upper limit can be told apart from none.
+    assert best_cycle([few, cycle(0.12), cycle(9.0)], 10) == 2
+    assert best_cycle([cycle(0.1), cycle(9.0), cycle(0.12)], 10) == 2
+    assert best_cycle([cycle(0.1), cycle(9.0)], 10) == 0
 
 
 def test_cost_curve_has_a_point_per_cycle() -> None:

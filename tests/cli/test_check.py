@@ -13,13 +13,14 @@ from aiida.plugins import DataFactory, GroupFactory
 from click.testing import CliRunner, Result
 
 from aiida_pace.cli import cmd_root
-from aiida_pace.cli.check import CODES
 from aiida_pace.workflows.check.base import CheckWorkChain
-from aiida_pace.workflows.protocols import CODES as CAMPAIGN_CODES
+from aiida_pace.workflows.check.trials import code_names
+from aiida_pace.workflows.label.labellers import DEFAULT_LABELLER
 from tests.fixtures.dft import PSEUDOS
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
 
+CODES = code_names(DEFAULT_LABELLER)
 PLUGINS = {
     'pw': 'quantumespresso.pw',
     'pacemaker': 'pace.train',
@@ -32,10 +33,6 @@ PLUGINS = {
     'pace_select': 'pace.select',
     'lammps': 'pace.lammps',
 }
-
-
-def test_every_code_of_a_campaign_is_checked() -> None:
-    assert set(CODES) == set(CAMPAIGN_CODES)
 
 
 def check(*arguments: str) -> Result:
@@ -82,9 +79,48 @@ def test_codes_and_options_are_taken() -> None:
     assert node.inputs.train.fit.code.label == 'pace_fit_linear'
     assert node.inputs.train.fit.parameters['evaluator'] == 'linear'
     assert node.inputs.explore.lammps.code.label == 'pace_select'
+    # As the protocol of a campaign gives them to each job.
     given: t.Any = node.get_metadata_inputs()
-    assert given['label']['pw']['metadata']['options']['queue_name'] == 'debug'
-    assert given['explore']['lammps']['metadata']['options']['queue_name'] == 'debug'
+    for step, calculation in (('label', 'pw'), ('explore', 'lammps'), ('train', 'fit')):
+        taken = given[step][calculation]['metadata']['options']
+        assert (taken['queue_name'], taken['max_wallclock_seconds']) == ('debug', 3600)
+    assert given['label']['pw']['metadata']['options']['withmpi']
+
+
+@pytest.mark.usefixtures('nowhere')
+@pytest.mark.parametrize('options', ['{"walltime": 60}', '{"max_wallclock_seconds": "long"}'])
+def test_options_that_aiida_does_not_know(options: str) -> None:
+    result = check('-e', 'Si', '--pseudo-family', 'pz-vbc', '--options', options)
+    assert result.exit_code == 1
+    assert 'see `--options`' in result.output
+
+
+@pytest.mark.usefixtures('nowhere')
+def test_family_without_the_elements() -> None:
+    result = check('-e', 'C', '--pseudo-family', 'pz-vbc')
+    assert result.exit_code == 1
+    assert '`pz-vbc` has none for C' in result.output
+
+
+def test_help_names_the_codes() -> None:
+    words = ' '.join(check('--help').output.split())
+    assert all(name in words for name in CODES)
+
+
+@pytest.mark.engines
+@pytest.mark.usefixtures('nowhere')
+def test_more_detail_is_what_the_codes_printed(
+    aiida_code_installed: Callable[..., orm.InstalledCode], tmp_path: Path
+) -> None:
+    script = tmp_path / 'wrong'
+    script.write_text("#!/bin/bash\nprintf 'first words\\n\\e[31mlast words\\n'\n")
+    script.chmod(0o755)
+    code = aiida_code_installed(label='wrong', default_calc_job_plugin='pace.train', filepath_executable=str(script))
+    arguments = ('-e', 'Si', '--pseudo-family', 'pz-vbc', '--code', f'pacemaker={code.full_label}')
+    result = check(*arguments, '--verbose')
+    job = orm.QueryBuilder().append(orm.CalcJobNode).first(flat=True)
+    assert re.search(r'^ +first words\n +last words$', result.output, re.MULTILINE), result.output
+    assert re.search(rf'^pacemaker +failed .* {job.pk} *$', result.output, re.MULTILINE), result.output
 
 
 @pytest.mark.usefixtures('family')
@@ -106,8 +142,8 @@ def test_family_that_does_not_exist() -> None:
     ('arguments', 'words'),
     [
         ((), 'elements'),
-        (('-e', 'Si,Xx'), 'no chemical symbols'),
-        (('-e', ''), 'no chemical symbols'),
+        (('-e', 'Si,Xx'), 'not a list of chemical symbols'),
+        (('-e', ''), 'not a list of chemical symbols'),
         (('-e', 'Si', '--code', 'lammps'), 'NAME=LABEL'),
         (('-e', 'Si', '--code', 'lmp=lmp@localhost'), 'NAME=LABEL'),
         (('-e', 'Si', '--options', 'queue_name=debug'), 'JSON'),
@@ -127,6 +163,7 @@ def test_all_is_well(family: None, pace_code: Callable[[str, str], orm.Installed
     executables |= {f'pace_{name}': f'pace-{name}' for name in ('swarm', 'embed', 'evaluate', 'select')}
     codes = {name: pace_code(PLUGINS[name], executables.get(name, name)) for name in CODES}
     labels = [part for name, code in codes.items() for part in ('--code', f'{name}={code.full_label}')]
-    result = check('-e', 'Si', '--pseudo-family', 'pz-vbc', '--evaluator', 'linear', *labels)
+    options = ('--evaluator', 'linear', '--options', '{"withmpi": false}')
+    result = check('-e', 'Si', '--pseudo-family', 'pz-vbc', *options, *labels)
     assert result.exit_code == 0, result.output
     assert 'A campaign can run' in result.output

@@ -145,6 +145,7 @@ def test_of_a_campaign_that_goes_on_from_another(
     campaign: Campaign, potential: AcePotentialData, tmp_path: Path
 ) -> None:
     """Until it has trained itself, its potential is that of the other."""
+    campaign.judged('cycle_01', (0.15, 0.1, 0.2, 4))
     campaign.trained('cycle_01', 0.1, 0.01, potential=potential)
     campaign.node.set_process_state('killed')
     Campaign(restart_from=campaign.node)

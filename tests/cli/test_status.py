@@ -20,7 +20,7 @@ from aiida.manage import get_manager
 from click.testing import CliRunner, Result
 
 from aiida_pace.cli import cmd_root
-from aiida_pace.cli.display import WIDTH
+from aiida_pace.cli.console import WIDTH
 from tests.fixtures.campaigns import Campaign, end
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
@@ -142,14 +142,14 @@ def test_died(campaign: Campaign, state: str, words: str) -> None:
 
 def test_verdict(campaign: Campaign) -> None:
     """Between two cycles the reader sees what the judge said, and the stage when there are several."""
-    campaign.limits['stages'] = 3
+    campaign.limits |= {'stages': 3, 'quiet_target': 1}
     campaign.explored('cycle_01', [1.0, 12.0])
     campaign.labelled('cycle_01', 3, audits=3)
-    sentence = campaign.judged('cycle_01', (0.1612, None, None, 1), halted=1)
-    campaign.enter('train', cycle=1, stage=2)
+    sentence = campaign.judged('cycle_01', (0.1612, None, None, 1), stages=3)
+    campaign.enter('train', cycle=1)
     result = status()
     assert 'stage 2 of 3' in result.output
-    assert f'Verdict of cycle 1: go on: {sentence}' in flat(result.output)
+    assert f'Verdict of cycle 1: next stage: {sentence}' in flat(result.output)
     assert row(result.output, 'cycle_01')[-4:-1] == ['161', '-', '1']
     assert max(map(len, result.output.splitlines())) <= WIDTH
 
@@ -249,7 +249,7 @@ def test_follow_to_the_end(campaign: Campaign, follower: Callable[..., subproces
     end(node)
     campaign.split('initial', training=1)
     campaign.trained('initial', 0.05, 0.001)
-    campaign.enter('converged', cycle=0, quiet_rounds=2)
+    campaign.enter('converged')
     end(campaign.node)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 0
@@ -291,7 +291,7 @@ def test_terminal(campaign: Campaign, follower: Callable[..., subprocess.Popen[s
     seen = ''
     while '0/4 DFT runs done' not in seen:
         seen += os.read(ours, 4096).decode(errors='replace')
-    campaign.enter('converged', quiet_rounds=2)
+    campaign.enter('converged')
     end(campaign.node)
     while True:
         try:

@@ -1,7 +1,15 @@
 from __future__ import annotations
 
+import io
+import re
+from collections.abc import Callable
+
 import numpy as np
 import pytest
+from ase import Atoms
+from ase.build import bulk
+from ase.calculators.lammps import Prism
+from ase.io.lammpsdata import write_lammps_data
 from hypothesis import assume, given
 from hypothesis import strategies as st
 from hypothesis.extra import numpy as hnp
@@ -100,6 +108,70 @@ def test_data_file_keeps_all_digits(cell: np.ndarray, positions: np.ndarray) -> 
     assert np.array_equal(found_cell, orientation.cell)
     assert np.array_equal(found, orientation.to_lammps(positions))
     assert types.tolist() == [2, 1, 2, 1]
+
+
+def ours(atoms: Atoms) -> str:
+    return data_file(atoms.numbers, atoms.positions, Orientation.of_cell(atoms.cell.array), ['C', 'Si'])
+
+
+def that_of_ase(atoms: Atoms) -> str:
+    text = io.StringIO()
+    write_lammps_data(text, atoms, specorder=['C', 'Si'], masses=True)
+    return text.getvalue()
+
+
+# ASE writes such files too. These tests say why that is not used: when one of them passes, look again.
+
+
+@pytest.mark.parametrize(
+    'write',
+    [ours, pytest.param(that_of_ase, marks=pytest.mark.xfail(reason='ASE leaves out tilts below 1e-4 of the edges'))],
+)
+def test_small_tilts_are_written(write: Callable[[Atoms], str]) -> None:
+    cell = [[4.0, 0, 0], [2e-4, 5.0, 0], [0, 0, 6.0]]
+    np.testing.assert_array_equal(read_data(write(Atoms('Si', cell=cell, pbc=True)))[0], cell)
+
+
+@pytest.mark.parametrize(
+    'write',
+    [ours, pytest.param(that_of_ase, marks=pytest.mark.xfail(reason='ASE converts masses between two units of mass'))],
+)
+def test_masses_are_those_of_the_table(write: Callable[[Atoms], str]) -> None:
+    assert '2 28.085 # Si' in re.sub(' +', ' ', write(bulk('Si')))
+
+
+@pytest.mark.parametrize(
+    'from_lammps',
+    [
+        lambda cell, vectors: Orientation.of_cell(cell).from_lammps(vectors),
+        pytest.param(
+            lambda cell, vectors: Prism(cell).vector_to_ase(vectors),
+            marks=pytest.mark.xfail(reason='the rotation of ASE is orthogonal to 1e-6 only in a skewed cell'),
+        ),
+        pytest.param(
+            lambda cell, vectors: Prism(cell, reduce_cell=True).vector_to_ase(vectors),
+            marks=pytest.mark.xfail(reason='ASE wraps every vector into the cell, forces too'),
+        ),
+    ],
+    ids=['ours', 'prism', 'reduced prism'],
+)
+def test_forces_from_a_skewed_cell_keep_their_length(
+    from_lammps: Callable[[np.ndarray, np.ndarray], np.ndarray],
+) -> None:
+    silicon = bulk('Si', a=5.4)
+    silicon.rotate(70, (1, 2, 3), rotate_cell=True)
+    cell = np.array([[1, 0, 0], [113, 1, 0], [452, -565, 1]]) @ silicon.cell.array
+    found = from_lammps(cell, np.eye(3))
+    np.testing.assert_allclose(found @ found.T, np.eye(3), atol=1e-12)
+
+
+@pytest.mark.parametrize('order', [(0, 1, 2), (1, 0, 2)], ids=['left-handed', 'right-handed'])
+def test_cell_in_lammps_is_that_of_ase(order: tuple[int, ...]) -> None:
+    """Where the vectors are far from dependent the two agree."""
+    cell = np.array([[0.3, 4.2, 0.1], [5.1, 3.0, 0.2], [0.4, -2.9, 6.3]])[list(order)]
+    expected, orientation = Prism(cell, reduce_cell=True), Orientation.of_cell(cell)
+    np.testing.assert_allclose(orientation.cell, expected.lammps_cell, atol=1e-12)
+    np.testing.assert_allclose(orientation.rotation, expected.rot_mat, atol=1e-12)
 
 
 def test_data_file_of_two_elements() -> None:

@@ -2,8 +2,11 @@
 
 from __future__ import annotations
 
+import gzip
 import io
 import json
+import pickletools
+import re
 import subprocess
 import time
 from collections.abc import Callable
@@ -105,6 +108,14 @@ class TestWriteDataframe:
         write_dataframe(labelled().replace(energy=None, forces=None), stream)
         stream.seek(0)
         assert list(pd.read_pickle(stream, compression='gzip').columns) == ['ase_atoms', 'name']
+
+    def test_the_pickle_names_nothing_that_some_version_lacks(self) -> None:
+        """numpy 1 has no `numpy._core`, numpy 2 warns of `numpy.core`, and inner parts of pandas come and go."""
+        stream = io.BytesIO()
+        write_dataframe(labelled(), stream)
+        texts = [argument for _, argument, _ in pickletools.genops(gzip.decompress(stream.getvalue()))]
+        modules = {text for text in texts if isinstance(text, str) and re.match(r'(numpy|pandas|ase)\b', text)}
+        assert modules <= {'numpy', 'pandas', 'pandas.core.frame', 'ase.atoms'}
 
     @pytest.mark.engines
     def test_the_pandas_of_the_engines_reads_it(self, engine: Callable[[str], Path], tmp_path: Path) -> None:

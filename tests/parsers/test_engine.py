@@ -24,14 +24,18 @@ Parse = Callable[..., tuple[dict[str, orm.Data], ExitCode]]
 
 @dataclasses.dataclass(frozen=True)
 class Job:
-    """A calculation, and what its account says when nothing was made."""
+    """A calculation, the link label of its frames, and what its account says when nothing was made."""
 
     name: str
     process: type
+    frames: str
     causes: str
 
 
-JOBS = [Job('pace.swarm', PaceSwarmCalculation, 'missing'), Job('pace.embed', PaceEmbedCalculation, 'failed')]
+JOBS = [
+    Job('pace.swarm', PaceSwarmCalculation, 'datasets__halts', 'missing'),
+    Job('pace.embed', PaceEmbedCalculation, 'dataset', 'failed'),
+]
 
 
 @pytest.fixture(params=JOBS, ids=lambda job: job.name)
@@ -51,7 +55,7 @@ def parse_frames(job: Job, aiida_localhost: orm.Computer, tmp_path: Path) -> Par
             (tmp_path / archive).write_bytes(frames)
         if account is not None:
             (tmp_path / report).write_text(account)
-        inputs = {'dataset': AtomsDatasetData(random_frames()), 'potential': recorded_potential()}
+        inputs = {job.frames: AtomsDatasetData(random_frames()), 'potential': recorded_potential()}
         return parse(
             job.name,
             aiida_localhost,
@@ -98,6 +102,15 @@ def test_a_run_that_was_cut_short(parse_frames: Parse, job: Job) -> None:
     assert not outputs
 
 
+def test_control_characters_are_left_out(parse_frames: Parse, job: Job) -> None:
+    """A NUL byte in a message or a dictionary breaks PostgreSQL."""
+    _, exit_code = parse_frames(None, stderr=f'{job.process.PROGRAM}: error: \x1b[31mno\x00 memory\x1b[0m\n')
+    assert exit_code.message == f'{job.process.PROGRAM} refused its input: no memory'
+    frames = random_frames((4, 4), seed=3)
+    outputs, _ = parse_frames(frames, r'{"count": 2, "warn\u0000ing": ["\u001b[1mloud", {"a": "b\u0000"}]}')
+    assert outputs['output_parameters'].get_dict() == {'count': 2, 'warning': ['loud', {'a': 'b'}]}
+
+
 @pytest.mark.parametrize(
     ('frames', 'account', 'detail'),
     [
@@ -107,7 +120,11 @@ def test_a_run_that_was_cut_short(parse_frames: Parse, job: Job) -> None:
         (random_frames((2, 3)), '[2]', 'is no JSON object'),
         (random_frames((2, 3)), '{"count": 2, "wall_time_seconds": NaN}', 'holds NaN'),
         (random_frames((2, 3)), '{"count": 3}', 'it holds 2 frames, its account tells of 3'),
-        (random_frames((9, 9), numbers=(14, 32)), '{"count": 2}', 'it holds Ge, which is not in `dataset`'),
+        (
+            random_frames((9, 9), numbers=(14, 32)),
+            '{"count": 2}',
+            'it holds Ge, which the frames given to the job do not',
+        ),
         (random_frames((2, 3)).take([0, 0]), '{"count": 2}', 'repeat an earlier one'),
     ],
 )

@@ -194,7 +194,7 @@ def test_failed_run_gives_what_it_has(parse_walker: Parse, error: str, status: i
     # After an error in the library, LAMMPS still tells its wall time.
     outputs, exit_code = parse_walker({'log.lammps': lambda log: log.replace('Total wall', f'{error}\nTotal wall')})
     assert exit_code.status == status
-    assert error.split(': ', 1)[1] in exit_code.message
+    assert f': {error.split(": ", 1)[1].partition(" (src/")[0]};' in exit_code.message
     assert '140 of 300 steps' in exit_code.message
     assert outputs['extrapolative'].count == 3
     assert outputs['output_parameters']['halted']

@@ -7,11 +7,15 @@ from aiida import orm
 from aiida.plugins import WorkflowFactory
 from ase.build import bulk
 
-from aiida_pace.report import graph
+from aiida_pace.campaign.history import CycleRecord
+from aiida_pace.campaign.records import DataSet
+from aiida_pace.data.dataset import AtomsDatasetData
+from aiida_pace.metrics.errors import Estimate
 from aiida_pace.report.campaign import PROCESS_TYPE, Pause, summarise_campaign
-from aiida_pace.report.phases import Progress
+from aiida_pace.report.checks import Check
+from aiida_pace.report.progress import Progress
 from aiida_pace.report.steps import StepSummary
-from aiida_pace.report.verdicts import Audit, Check
+from aiida_pace.workflows import rows
 from tests.fixtures.campaigns import Campaign, dataset, end
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
@@ -48,8 +52,8 @@ def test_converged(campaign: Campaign) -> None:
         labelled=2,
         failed=1,
         rejected=0,
-        force_rmse=pytest.approx(187.4),
-        energy_rmse=pytest.approx(12.3),
+        force_rmse=0.1874,
+        energy_rmse=0.0123,
         core_seconds=20.0,
         core_seconds_saved=20.0,
         labels=4,
@@ -64,9 +68,9 @@ def test_converged(campaign: Campaign) -> None:
         walkers=2,
         halted=1,
         max_grade=187.4,
-        force_rmse=pytest.approx(91.5),
-        energy_rmse=pytest.approx(4.2),
-        audit=Audit('first', *(pytest.approx(number) for number in (161.2, 114.3, 270.4)), 0.95, 3),
+        force_rmse=0.0915,
+        energy_rmse=0.0042,
+        audit=Estimate(0.1612, 0.1143, 0.2704, 3, 0.95),
         core_seconds=100.0,
         labels=6,
     )
@@ -130,7 +134,7 @@ def test_of_two_tries_the_second_counts(campaign: Campaign) -> None:
 
 def test_reused_and_rejected(campaign: Campaign) -> None:
     node, _ = campaign.label('initial', frames=9)
-    campaign.split('initial', training=6)
+    campaign.returns(node, 'dataset', AtomsDatasetData(dataset(6).frames))
     account = {'reused': 4, 'cached': 1, 'labelled': 1, 'failed': 1, 'rejected': 2, 'core_seconds': 5.0}
     account |= {'core_seconds_reused': 20.0, 'core_seconds_cached': 7.0}
     campaign.returns(node, 'output_parameters', orm.Dict({'requested': 9, **account}))
@@ -254,8 +258,8 @@ def test_process_type_is_that_of_the_work_chain() -> None:
 def test_questions_do_not_grow_with_the_campaign(campaign: Campaign, monkeypatch: pytest.MonkeyPatch) -> None:
     """Whoever follows a campaign of many cycles asks no more often than at its start."""
     asked = []
-    rows = graph._rows
-    monkeypatch.setattr(graph, '_rows', lambda *arguments: asked.append(1) or rows(*arguments))
+    answer = rows._rows
+    monkeypatch.setattr(rows, '_rows', lambda *arguments: asked.append(1) or answer(*arguments))
     counts = []
     for cycle in (1, 2, 3, 4):
         campaign.explored(f'cycle_{cycle:02d}', [1.0, 11.0])
@@ -330,11 +334,89 @@ def test_restart(campaign: Campaign) -> None:
     summary = summarise_campaign(second.node)
     assert (summary.restarted_from, summary.labels) == (first.node.pk, 3 + 4 + 2)
     assert summary.verdict is not None
-    assert (summary.verdict.cycle, sorted(summary.verdict.audits)) == (2, ['cycle_01', 'cycle_02'])
+    assert (summary.verdict.cycle, len(summary.campaign.history)) == (2, 2)
     (row,) = summary.steps
-    assert (row.name, row.audit) == ('cycle_02', summary.verdict.audits['cycle_02'])
+    assert (row.name, row.audit) == ('cycle_02', summary.campaign.history[1].audit)
     third = summarise_campaign(Campaign(restart_from=second.node).node)
     assert (third.restarted_from, third.labels) == (second.node.pk, 9)
+
+
+def test_frames_of_a_validation_that_are_learnt_count(campaign: Campaign) -> None:
+    """Where gates are not met, its volumes and responses are trained on: 4 labels become 13."""
+    campaign.labelled('initial', 4)
+    potential = campaign.trained('initial', 0.1, 0.01).outputs.potential
+    campaign.explored('cycle_01', [1.0, 1.0])
+    campaign.labelled('cycle_01', 6, audits=6)
+    audit = (0.08, 0.06, 0.12, 6)
+    campaign.judged('cycle_01', audit, gated=True, potential=potential.uuid)
+    campaign.validated('cycle_01', ['diamond: 3 % off'], potential=potential)
+    assert summarise_campaign(campaign.node).labels == 4
+    campaign.judged('cycle_01', audit, gated=True, gates=False, potential=potential.uuid)
+    summary = summarise_campaign(campaign.node)
+    assert [(step.name, step.labels) for step in summary.steps] == [
+        ('initial', 4),
+        ('cycle_01', 13),
+        ('cycle_01_gates', 13),
+    ]
+    assert summary.labels == 13
+    assert list(summary.campaign.training) == ['initial', 'cycle_01_volumes', 'cycle_01_responses']
+
+
+def test_two_validations_of_a_cycle_are_both_paid_for(campaign: Campaign) -> None:
+    """That of the potential that is handed over comes after that of the last one; a restart has spent both, too."""
+    campaign.judged('cycle_01', (0.08, 0.06, 0.12, 6), gated=True)
+    campaign.validated('cycle_01')
+    campaign.validated('cycle_01')
+    summary = summarise_campaign(end(campaign.node, 601, 'not converged'))
+    assert [(step.name, step.requested, step.core_seconds) for step in summary.steps] == [
+        ('cycle_01', None, None),
+        ('cycle_01_gates', 18, pytest.approx(200.0)),
+    ]
+    assert summary.core_seconds == pytest.approx(200.0)
+    restarted = summarise_campaign(Campaign(restart_from=campaign.node).node)
+    assert restarted.campaign.core_seconds == pytest.approx(200.0)
+
+
+def test_a_basis_that_is_to_grow_does_so_after_a_restart(campaign: Campaign) -> None:
+    """A campaign that ended between the verdict and the training leaves that training to the next."""
+    potential = campaign.trained('initial', 0.1, 0.01).outputs.potential
+    result = {'action': 'grow_basis', 'reason': 'audit_above_target', 'message': 'too few', 'functions': {'Si': 45}}
+    record = CycleRecord(stage=0, potential=potential.uuid, walkers=2, completed=2)
+    node = campaign.call(campaign.node, 'cycle_01_judge', orm.CalcFunctionNode, status=0)
+    campaign.returns(node, 'result', orm.Dict({**result, 'history': [record.to_dict()]}))
+    campaign.node.set_process_state('killed')
+    state = summarise_campaign(Campaign(restart_from=campaign.node).node).campaign
+    assert (state.needs_training, state.functions, state.potential) == (True, {'Si': 45}, potential.uuid)
+
+
+def test_a_labelling_may_set_the_audit_frames_apart_itself(campaign: Campaign) -> None:
+    campaign.trained('initial', 0.1, 0.01)
+    node, _ = campaign.label('cycle_01', frames=5)
+    campaign.returns(node, 'output_parameters', campaign.account(5))
+    training, audit = (AtomsDatasetData(dataset(count).frames) for count in (3, 2))
+    campaign.returns(node, 'dataset', training)
+    campaign.returns(node, 'audit', audit)
+    end(node)
+    state = summarise_campaign(campaign.node).campaign
+    assert state.training == {'cycle_01': DataSet(training.uuid, 3, training.uuid)}
+    assert state.audits['cycle_01'].uuid == audit.uuid
+
+
+def test_a_step_that_was_run_again_counts_once(campaign: Campaign) -> None:
+    """A process that was stored and never ran does not hide the one that finished."""
+    campaign.labelled('initial', 4)
+    campaign.call(campaign.node, 'initial_label')
+    summary = summarise_campaign(campaign.node)
+    assert (summary.labels, summary.campaign.requested) == (4, 4)
+
+
+def test_a_restart_from_a_campaign_that_is_not_here(campaign: Campaign) -> None:
+    """The link to it is a UUID only: an archive of the second campaign does not hold the first."""
+    missing = orm.WorkChainNode()
+    second = Campaign(restart_from=missing)
+    summary = summarise_campaign(Campaign(restart_from=second.node).node)
+    assert (summary.restarted_from, summary.lost_campaign) == (second.node.pk, missing.uuid)
+    assert summarise_campaign(campaign.node).lost_campaign is None
 
 
 def test_maxvol_that_gave_way_is_no_fault(campaign: Campaign) -> None:

@@ -46,6 +46,22 @@ def test_space_group_maps_the_crystal_onto_itself(name: str) -> None:
         np.testing.assert_allclose(fractions, np.round(fractions), atol=1e-8)
 
 
+@pytest.mark.parametrize(
+    ('atoms', 'order'),
+    [
+        (bulk('Cu'), 48),
+        (bulk('Si', cubic=True), 48),
+        (bulk('Mg'), 24),
+        (bulk('GaAs', 'zincblende', a=5.65), 24),
+        (Atoms('H', cell=[3, 4, 5], pbc=True), 8),
+    ],
+    ids=str,
+)
+def test_point_group_has_the_known_order(atoms: Atoms, order: int) -> None:
+    rotations = SpaceGroup.of(atoms, 1e-3).rotations
+    assert len(np.unique(np.round(rotations, 6) + 0.0, axis=0)) == order
+
+
 def test_primitive_cell_is_that_of_any_cell_and_orientation() -> None:
     expected = standard_primitive(CRYSTALS['diamond'], 1e-3)
     turned = CRYSTALS['cubic'].repeat((2, 1, 1))

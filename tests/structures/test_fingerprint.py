@@ -1,7 +1,9 @@
+import gc
+
 import numpy as np
 import pytest
 
-from aiida_pace.structures.fingerprint import duplicate_indices, exact_fingerprints
+from aiida_pace.structures.fingerprint import _digests, duplicate_indices, exact_fingerprints
 from tests.fixtures.frames import random_frames
 
 
@@ -37,3 +39,15 @@ def test_duplicate_indices_names_repeats_not_the_first() -> None:
     frames = random_frames((2, 1, 3))
     assert duplicate_indices(frames) == []
     assert duplicate_indices(frames.take([1, 0, 1, 2, 0, 1])) == [2, 4, 5]
+
+
+def test_frames_are_fingerprinted_once_and_forgotten_with_them() -> None:
+    frames = random_frames()
+    digests = exact_fingerprints(frames)
+    assert exact_fingerprints(frames) is digests
+    moved = frames.replace(positions=frames.positions + 0.1)
+    assert not set(exact_fingerprints(moved)) & set(digests)
+    count = len(_digests)
+    del frames, moved
+    gc.collect()
+    assert len(_digests) <= count - 2

@@ -57,8 +57,7 @@ def names(frames: Frames) -> set[str]:
 )
 def test_no_recipe_makes_overlaps_with_any_element(elements: list[str], seed: int, closest: float) -> None:
     given_structures = [Atoms(elements[:1], cell=[8, 8, 8], pbc=True)]
-    config = InitialSetConfig(closest=closest)
-    frames = generate_initial_set(elements, 40, seed=seed, config=config, structures=given_structures)
+    frames = generate_initial_set(elements, 40, seed=seed, closest=closest, structures=given_structures)
     recipes = {'isolated_atom', *RECIPES} - ({'compound', 'alloy'} if len(elements) == 1 else set())
     assert names(frames) == recipes
     assert [overlaps(atoms, closest * (1 - 1e-9)) for atoms in frames] == [0] * 40
@@ -105,7 +104,7 @@ def test_isolated_atoms_come_first_one_per_element_in_vacuum() -> None:
 
 
 def test_dimers_reach_from_seven_tenths_of_the_bond_to_the_cutoff() -> None:
-    frames = generate_initial_set('Al', 60, seed=1, config=only('dimer', cutoff=6.0))
+    frames = generate_initial_set('Al', 60, seed=1, config=only('dimer'), cutoff=6.0)
     lengths = sorted(atoms.get_distance(0, 1) for atoms in frames)
     bond = 4.05 / 2**0.5
     assert 0.7 * bond <= lengths[0] < 0.72 * bond
@@ -303,8 +302,11 @@ def test_bad_input_is_refused_with_a_remedy() -> None:
     ('changes', 'message'),
     [
         ({'shares': {'bulck': 1}}, '`shares` names the unknown recipe `bulck`; the recipes are: dimer, trimer, bulk'),
-        ({'shares': {'bulk': -1}}, '`shares` holds a negative or infinite number for `bulk`'),
-        ({'lattice_constants': {'Al-fcc': float('nan')}}, '`lattice_constants` holds a negative or infinite number'),
+        ({'shares': {'bulk': -1}}, 'setting `shares.bulk`: Input should be greater than or equal to 0'),
+        (
+            {'lattice_constants': {'Al-fcc': float('nan')}},
+            'setting `lattice_constants.Al-fcc`: Input should be a finite number',
+        ),
         ({'volumes': (1.2, 0.8)}, '`volumes` must be given as'),
         ({'prototypes': []}, 'unknown setting `prototypes`; InitialSetConfig knows: shares'),
         ({'max_atoms': 4}, 'setting `max_atoms`'),
@@ -329,7 +331,7 @@ def test_isolated_atoms_do_not_count_as_environments() -> None:
 def test_structures_that_are_alike_are_drawn_again() -> None:
     frames = generate_initial_set('Si', 300, seed=1, config=InitialSetConfig(shares={'dimer': 1, 'bulk': 9}))
     assert near_duplicate_indices(frames, 0.02) == []
-    crowded = generate_initial_set('Si', 200, seed=1, config=only('dimer', cutoff=2.0))
+    crowded = generate_initial_set('Si', 200, seed=1, config=only('dimer'), cutoff=2.0)
     assert len(crowded) == 200
     assert duplicate_indices(crowded) == []
 

@@ -48,9 +48,17 @@ class TestReferenceEnergies:
         assert chosen.reference_energies == {'C': -9.0, 'Si': -100.0}
         assert chosen.fit.sizes.tolist() == [2]
 
-    def test_one_periodic_atom_is_a_crystal(self) -> None:
-        chosen = training_set(frames(frame('Si', -105.0), SI), UNIFORM)
+    def test_one_periodic_atom_is_a_crystal_unless_its_box_is_larger_than_the_cutoff(self) -> None:
+        crystal_and_box = frames(frame('Si', -105.0), frame('Si', -100.0))
+        cells = [4 * np.eye(3), 20 * np.eye(3)]
+        chosen = training_set(crystal_and_box.replace(cells=cells), UNIFORM)
         assert chosen.fit.energy.tolist() == [-105.0]
+        assert chosen.reference_energies == {'Si': -100.0}
+
+    def test_a_periodic_atom_may_be_named_isolated(self) -> None:
+        both = frames(frame('Si', -105.0), frame('Si', -100.0))
+        both = both.replace(cells=[4 * np.eye(3)] * 2, origin=['user', 'isolated_atom'])
+        assert training_set(both, UNIFORM).reference_energies == {'Si': -100.0}
 
     def test_given_ones_come_first(self) -> None:
         config = TrainingConfig(reference_energies={'Si': -1.0})
@@ -62,7 +70,7 @@ class TestReferenceEnergies:
 
     def test_a_missing_one_is_refused(self) -> None:
         with pytest.raises(
-            TrainingSetError, match='no reference energy of C: add a labelled frame of one non-periodic'
+            TrainingSetError, match='no reference energy of C: add a labelled frame of one atom, not per'
         ):
             training_set(frames(frame('SiC', -112.0), SI), UNIFORM)
         with pytest.raises(TrainingSetError, match='no reference energy of C: add it to `reference_energies`'):

@@ -21,6 +21,7 @@ from aiida_pace.frames import Frames
 from aiida_pace.structures.fingerprint import exact_fingerprints
 from aiida_pace.workflows.graph import children
 from tests.fixtures.loop import BuilderOf
+from tests.fixtures.nodes import stored_copies
 from tests.fixtures.silicon import silicon_campaign
 
 ActiveLearningWorkChain = WorkflowFactory('pace.active_learning')
@@ -29,6 +30,12 @@ AcePotentialData = DataFactory('pace.potential')
 AtomsDatasetData = DataFactory('pace.dataset')
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
+
+
+def halting_sets(campaign: orm.WorkChainNode) -> list[t.Any]:
+    """Return the extrapolative frames of all walkers that halted."""
+    explored = [node.outputs for label, node in children(campaign).items() if label.endswith('_explore')]
+    return [outputs.extrapolative[name] for outputs in explored for name in outputs.output_parameters['halted']]
 
 
 @pytest.mark.engines
@@ -59,7 +66,8 @@ def test_two_cycles(builder_of: BuilderOf) -> None:
         account = step[label].outputs.output_parameters
         assert account['requested'] == step[label].inputs.dataset.count
         assert account['requested'] == account['labelled'] + account['failed'] + account['rejected']
-        assert account['labelled'] == step[label].outputs.dataset.count
+        outputs = step[label].outputs
+        assert account['labelled'] == sum(outputs[name].count for name in ('dataset', 'audit') if name in outputs)
     assert set(results['datasets']) <= {label.removesuffix('_label') for label in rounds}
     frames = [dataset.frames for name in ('datasets', 'audits') for dataset in results[name].values()]
     sources = [uuid for part in frames for uuid in part.label_uuid]
@@ -75,6 +83,12 @@ def test_two_cycles(builder_of: BuilderOf) -> None:
     halted = step['cycle_01_explore'].outputs.extrapolative[summary['halted'][0]].frames
     assert halted.origin[-1] == 'halt'
     assert halted.max_grade()[-1] > 10
+
+    # From the dump of the walker to the training set: extrapolative frames, pool, candidates, labels.
+    digests = {exact_fingerprints(found.frames.take([len(found.frames) - 1]))[0] for found in halting_sets(node)}
+    copies = [count for digest, count in stored_copies().items() if digest in digests]
+    assert len(copies) == len(digests) > 0
+    assert max(copies) <= 4
 
     # What was learnt changed the potential, and the data it was trained on grew.
     first, second = (step[label].outputs.potential for label in ('initial_train', 'cycle_01_train'))
@@ -125,8 +139,12 @@ def test_converges_after_quiet_rounds(given: ProcessBuilder) -> None:
     assert set(results['audits']) == {'cycle_01', 'cycle_02'}
     assert not {'cycle_01_train', 'cycle_01_select'} & set(children(node))
     assert results['history']['action'] == 'converged'
-    state = node.base.extras.get(CAMPAIGN_EXTRA)
-    assert (state['cycle'], state['phase'], state['labels'], state['quiet_rounds']) == (2, 'converged', 81, 2)
+    stand = node.base.extras.get(CAMPAIGN_EXTRA)
+    assert (stand['cycle'], stand['phase']) == (2, 'converged')
+    assert (node.label, node.description) == (
+        'ACE potential for Si',
+        'Active learning of an ACE potential for Si; walkers: cubic (Si8)',
+    )
 
 
 @pytest.mark.engines
@@ -226,8 +244,8 @@ def test_starts_from_a_potential(
     [
         ('train.fit.code', 'pace.train', 'ERROR_TRAINING_FAILED', {'datasets'}),
         ('explore.lammps.code', 'pace.lammps', 'ERROR_EXPLORATION_FAILED', {'datasets', 'potential', 'active_set'}),
-        ('select.evaluate.code', 'pace.evaluate', 'ERROR_SELECTION_FAILED', {'datasets', 'potential', 'active_set'}),
-        ('label.pw.code', 'quantumespresso.pw', 'ERROR_LABELS_FAILED', {'datasets', 'potential', 'active_set'}),
+        ('evaluate.code', 'pace.evaluate', 'ERROR_SELECTION_FAILED', {'datasets', 'potential', 'active_set'}),
+        ('label.pw.pw.code', 'quantumespresso.pw', 'ERROR_LABELS_FAILED', {'datasets', 'potential', 'active_set'}),
     ],
 )
 def test_stops_with_the_cause(  # noqa: PLR0917
@@ -288,15 +306,23 @@ def test_refuses_a_pool_smaller_than_the_basis(builder_of: BuilderOf) -> None:
         ({'stop': {'max_cycles': 0}}, '`max_cycles`.*greater than or equal to 1'),
         ({'stop': {'max_cycles': 1}}, '`stop.max_cycles` is below `stop.quiet_rounds`'),
         ({'stop': {'max_cyles': 3}}, 'unknown setting `max_cyles`'),
-        ({'max_cyles': 3}, '`max_cyles` is no input'),
+        ({'max_cyles': 3}, '`max_cyles` is not an input'),
         ({'audit': {'count': -1}}, '`audit`.*`count`'),
         ({'stages': []}, '`stages` is empty'),
         ({'stages': [{'temperature': -3.0}]}, r'`stages\[0\]`.*`temperature`'),
         ({'stages': [{'temperature': 300.0, 'structures': ['none']}]}, r'`stages\[0\]\.structures` names none'),
-        ({'explore': {'lammps': {'paramters': {}}}}, r'`explore\.lammps\.paramters` is no input'),
+        ({'explore': {'lammps': {'paramters': {}}}}, r'`explore\.lammps\.paramters` is not an input'),
         ({'seed': -5}, '`seed` is -5: give a number from 0'),
         ({'initial': {'count': 1}}, '`initial`: `count` is 1: give more frames than there are elements'),
-        ({'label': {'pw': {'parameters': {'CONTROL': {'tstress': False}}}}}, r'`CONTROL\.tstress` must be true'),
+        (
+            {'label': {'pw': {'pw': {'parameters': {'CONTROL': {'tstress': False}}}}}},
+            r'`CONTROL\.tstress` must be true',
+        ),
+        ({'label': {'pw': {'parameters': {}}}}, r'`label\.pw\.parameters` is now `label\.pw\.pw\.parameters`'),
+        ({'label': {'kpoints_distance': 0.5}}, r'`label\.kpoints_distance` is now `label\.pw\.kpoints_distance`'),
+        ({'label': {'pw': {'metadata': {'options': {}}}}}, r'is now `label\.pw\.pw\.metadata\.options`'),
+        ({'label': {'pw': {'pw': {'paramters': {}}}}}, r'`label\.pw\.pw\.paramters` is not an input'),
+        ({'label': {'calculator': {}}}, '`label` has `pw` and `calculator`: give just one of them'),
     ],
 )
 def test_refuses_bad_settings(builder_of: BuilderOf, overrides: dict[str, t.Any], message: str) -> None:
@@ -385,3 +411,41 @@ def test_refuses_code_without_executable(builder_of: BuilderOf, aiida_localhost:
 def test_builder_names_missing_codes() -> None:
     with pytest.raises(ValueError, match=r"missing=\['lammps'"):
         silicon_campaign({'pw': 'pw@localhost'})
+
+
+def test_builder_asks_for_the_code_of_the_labeller_alone(
+    builder_of: BuilderOf, cheap_campaign: BuilderOf, pace_code: Callable[[str, str], orm.InstalledCode]
+) -> None:
+    assert builder_of().label.pw.pw.code.label == 'pw.x'
+    label = cheap_campaign()._inputs(prune=True)['label']
+    assert label['calculator']['code'].label == 'pace-label'
+    assert 'pw' not in label
+    pw = pace_code('quantumespresso.pw', 'pw.x')
+    with pytest.raises(ValueError, match=r"missing=.*'pace_label'.*unknown=\['pw'\]"):
+        silicon_campaign({'pw': pw}, label={'calculator': {'parameters': {'calculator': 'ase.calculators.emt:EMT'}}})
+
+
+def test_everything_of_the_work_chain_of_dft_is_passed_on(builder_of: BuilderOf) -> None:
+    """What its own protocol does not read, too."""
+    pw = builder_of(
+        {
+            'label': {
+                'pw': {
+                    'max_iterations': 2,
+                    'handler_overrides': {'handle_out_of_walltime': {'enabled': False}},
+                    'pw': {
+                        'parallelization': {'npool': 1},
+                        'settings': {'gamma_only': True},
+                        'metadata': {'options': {'queue_name': 'debug'}, 'label': 'a label'},
+                    },
+                }
+            }
+        }
+    ).label.pw
+    assert pw.max_iterations.value == 2
+    assert pw.handler_overrides.get_dict() == {'handle_out_of_walltime': {'enabled': False}}
+    assert pw.pw.parallelization.get_dict() == {'npool': 1}
+    assert pw.pw.settings.get_dict() == {'gamma_only': True}
+    assert (pw.pw.metadata.options['queue_name'], pw.pw.metadata.label) == ('debug', 'a label')
+    assert pw.pw.metadata.options['withmpi'] is False
+    assert pw.clean_workdir.value is True

@@ -16,12 +16,21 @@ from aiida.plugins import DataFactory, WorkflowFactory
 from ase import Atom, Atoms
 from ase.build import bulk
 
-from aiida_pace.calculations.functions.candidates import choose_candidates, gather_frames, guard_candidates, take_halts
+from aiida_pace.calculations.functions.candidates import (
+    choose_candidates,
+    collect_candidates,
+    guard_candidates,
+    halting_indices,
+    take_large_frames,
+)
 from aiida_pace.frames import Frames
+from aiida_pace.structures.fingerprint import exact_fingerprints
 from aiida_pace.structures.guards import check_frames
 from aiida_pace.structures.strategies import STRATEGIES
 from aiida_pace.workflows.graph import children
-from tests.fixtures.nodes import recorded_active_set, recorded_potential
+from aiida_pace.workflows.label.quantumespresso import collect_trajectories
+from tests.fixtures.frames import assert_identical
+from tests.fixtures.nodes import recorded_active_set, recorded_potential, stored_copies
 
 AceActiveSetData = DataFactory('pace.active_set')
 AcePotentialData = DataFactory('pace.potential')
@@ -89,7 +98,7 @@ def inputs(
         'embed': {'code': pace_code('pace.embed', 'pace-embed')},
         'swarm': {'code': pace_code('pace.swarm', 'pace-swarm'), 'parameters': orm.Dict(FEW)},
         'evaluate': {'code': pace_code('pace.evaluate', 'pace-evaluate')},
-        'select': {'code': pace_code('pace.select', 'pace-select')},
+        'maxvol': {'code': pace_code('pace.select', 'pace-select')},
     }
 
 
@@ -158,11 +167,13 @@ def test_large_frames_are_embedded_first(inputs: dict[str, t.Any]) -> None:
     assert all(row['atoms_after'] <= 40 for row in account['embedded'])
     assert set(account['made']) == {'embedded/extrapolative', 'embedded/halt', 'swarm/rattle', 'swarm/modes'}
 
-    assert step['swarm'].inputs.dataset.frames.origin.tolist() == ['embedded/halt']
+    (name, indices), *others = step['swarm'].inputs.indices.get_dict().items()
+    assert others == []
+    assert step['swarm'].inputs.datasets[name].frames.take(indices).origin.tolist() == ['embedded/halt']
     kept = results['dataset'].frames
     assert len(kept) == 1
     # MaxVol chooses among boxes as among whole frames, by their cores alone.
-    chosen_from = step['select'].inputs.dataset.frames
+    chosen_from = step['select'].inputs.dataset.frames.take(step['select'].inputs.candidates.get_list())
     assert len(chosen_from) > 1
     assert sum(step['select'].outputs.output_parameters['entered']) <= chosen_from.force_weight.sum()
     assert kept.sizes.max() <= 40
@@ -214,12 +225,13 @@ def test_goes_on_without_swarm_and_boxes(
 
 @pytest.mark.engines
 @pytest.mark.parametrize(
-    ('step', 'error'), [('evaluate', 'ERROR_EVALUATION_FAILED'), ('select', 'ERROR_SELECTION_FAILED')]
+    ('step', 'plugin', 'error'),
+    [('evaluate', 'evaluate', 'ERROR_EVALUATION_FAILED'), ('maxvol', 'select', 'ERROR_SELECTION_FAILED')],
 )
 def test_names_the_step_that_failed(
-    inputs: dict[str, t.Any], broken: Callable[[str], orm.InstalledCode], step: str, error: str
+    inputs: dict[str, t.Any], broken: Callable[[str], orm.InstalledCode], step: str, plugin: str, error: str
 ) -> None:
-    inputs[step]['code'] = broken(step)
+    inputs[step]['code'] = broken(plugin)
     inputs['max_per_halt'] = orm.Int(1)
     inputs['swarm']['parameters'] = orm.Dict({'count': 0})
     _, node = run_get_node(CandidatesWorkChain, **inputs)
@@ -263,7 +275,7 @@ class TestRefuses:
             'potential': potential,
             'active_set': recorded_active_set(potential),
             'seed': orm.Int(7),
-            **{step: {'code': code} for step in ('embed', 'swarm', 'evaluate', 'select')},
+            **{step: {'code': code} for step in ('embed', 'swarm', 'evaluate', 'maxvol')},
         }
 
     def test_complete_inputs(self, inputs: dict[str, t.Any]) -> None:
@@ -279,7 +291,9 @@ class TestRefuses:
             ('grade_threshold', lambda _: orm.Float('nan'), '`grade_threshold` is nan: give a number from 0 up'),
             ('max_per_halt', lambda _: orm.Int(0), '`max_per_halt` is 0: give at least 1'),
             ('seed', lambda _: orm.Int(-1), '`seed` is -1: give a number from 0'),
-            ('guards', lambda _: orm.Dict({'closets': 0.7}), 'unknown setting `closets`; GuardConfig knows: closest'),
+            ('guards', lambda _: orm.Dict({'distant': 0.7}), 'unknown setting `distant`; GuardConfig knows: distinct'),
+            ('guards', lambda _: orm.Dict({'closest': 0.7}), 'setting `closest` is now the input `closest`'),
+            ('closest', lambda _: orm.Float(0.0), '`closest` is 0.0: give a share above 0'),
             ('guards', lambda _: orm.Dict({'energy_window': 0}), '`energy_window`: Input should be greater than 0'),
         ],
     )
@@ -302,11 +316,11 @@ class TestRefuses:
         assert self.error(inputs) == ''
 
 
-def gather(max_dft_atoms: int, max_per_halt: int, **frames: t.Any) -> dict[str, t.Any]:
-    return gather_frames(orm.Dict(), orm.Int(max_dft_atoms), orm.Int(max_per_halt), **frames)
+def guard(max_dft_atoms: int = 40, **frames: t.Any) -> dict[str, t.Any]:
+    return guard_candidates(orm.Dict(), orm.Float(0.7), orm.Int(max_dft_atoms), **frames)
 
 
-def test_gather_takes_all_small_frames_and_the_large_ones_of_highest_grade() -> None:
+def test_all_small_frames_count_and_the_large_ones_of_highest_grade() -> None:
     many = dataset(
         *[silicon('extrapolative', seed=seed, repeat=2) for seed in range(4)],
         silicon('halt', seed=9, repeat=2),
@@ -314,33 +328,52 @@ def test_gather_takes_all_small_frames_and_the_large_ones_of_highest_grade() -> 
     )
     few = dataset(silicon('extrapolative', seed=1), silicon('halt', seed=2), grades=[3.0, 4.0])
     before = dataset(*[silicon('sample', seed=seed, repeat=2) for seed in (20, 21)], grades=[1.0, 1.0])
-    gathered = gather(40, 2, extrapolative__big=many, samples__big=before, extrapolative__tiny=few)
-    assert gathered['small'].frames.max_grade().tolist() == [3.0, 4.0]
-    assert gathered['large'].frames.max_grade().tolist() == [8.0, 7.0, 4.0, 1.0]
-    np.testing.assert_array_equal(gathered['large'].frames.take([3]).positions, before.frames.take([1]).positions)
-    assert gathered['walkers'].get_dict() == {'small': ['tiny'] * 2, 'large': ['big'] * 4}
-    assert take_halts(small=gathered['small'], embedded=gathered['large']).frames.max_grade().tolist() == [4.0, 4.0]
+    frames = {'extrapolative__big': many, 'samples__big': before, 'extrapolative__tiny': few}
+    taken = take_large_frames(orm.Float(0.7), orm.Int(40), orm.Int(2), **frames)
+    large = taken['dataset'].frames
+    assert large.max_grade().tolist() == [8.0, 7.0, 4.0, 1.0]
+    np.testing.assert_array_equal(large.take([3]).positions, before.frames.take([1]).positions)
+    assert taken['walkers'].get_list() == ['big'] * 4
+    results = guard(large=taken['dataset'], walkers=taken['walkers'], **frames)
+    assert results['walkers'].get_list() == ['tiny'] * 2
+    assert results['account']['rejected'] == {'not_embedded': 3}
 
 
-def test_gather_counts_a_frame_of_two_walkers_once(halted: t.Any) -> None:
-    gathered = gather(40, 2, extrapolative__a=halted, extrapolative__b=halted, samples__b=halted)
-    assert gathered['walkers'].get_dict() == {'small': ['a', 'a'], 'large': []}
-    assert 'large' not in gathered
+def test_a_frame_of_two_walkers_counts_once(halted: t.Any) -> None:
+    frames = {'extrapolative__a': halted, 'extrapolative__b': halted, 'samples__b': halted}
+    results = guard(**frames)
+    assert results['walkers'].get_list() == ['a', 'a']
+    assert results['account']['made'] == {'extrapolative': 1, 'halt': 1}
+    datasets, indices = halting_indices({'b': halted, 'a': halted}, None, 40)
+    assert datasets == {'walker_a': halted}
+    assert indices == {'walker_a': [1]}
+
+
+def test_swarms_are_made_around_halts_that_fit_into_dft() -> None:
+    boxes = dataset(silicon('embedded/extrapolative', seed=1), silicon('embedded/halt', seed=2))
+    walkers = {
+        'b': dataset(silicon('halt', seed=3), silicon('sample', seed=4)),
+        'a': dataset(silicon('halt', seed=5, repeat=2), silicon('halt', seed=6)),
+        'c': dataset(silicon('extrapolative', seed=7)),
+    }
+    _, indices = halting_indices(walkers, boxes, 40)
+    assert indices == {'embedded': [1], 'walker_a': [1], 'walker_b': [0]}
 
 
 def test_guards_know_whose_candidates_are_whose(halted: t.Any) -> None:
     """The swarm around the only frame of a walker is rejected: its own sample stands in, not that of the other."""
-    small = dataset(
-        *[silicon('halt', seed=1), overlapping('halt', seed=2), silicon('sample', seed=3), silicon('sample', seed=4)]
-    )
-    swarm = dataset(overlapping('swarm/rattle', seed=5), silicon('swarm/rattle', seed=6))
-    results = guard_candidates(
-        orm.Dict(),
-        orm.Dict({'small': ['a', 'b', 'a', 'b'], 'large': []}),
+    frames = {
+        'extrapolative__a': dataset(silicon('halt', seed=1)),
+        'samples__a': dataset(silicon('sample', seed=3)),
+        'extrapolative__b': dataset(overlapping('halt', seed=2)),
+        'samples__b': dataset(silicon('sample', seed=4)),
+    }
+    results = guard(
+        halts=orm.Dict({'walker_b': [0], 'walker_a': [0]}),
         swarming=orm.Dict({'parents': [1, 0]}),
-        small=small,
-        swarm=swarm,
+        swarm=dataset(overlapping('swarm/rattle', seed=5), silicon('swarm/rattle', seed=6)),
         known__other=halted,
+        **frames,
     )
     assert results['walkers'].get_list() == ['a', 'b', 'a']
     np.testing.assert_array_equal(results['pool'].frames.take([1]).positions, silicon('', seed=4).positions)
@@ -351,14 +384,30 @@ def test_guards_know_whose_candidates_are_whose(halted: t.Any) -> None:
     }
 
 
+def test_guards_know_whose_boxes_are_whose() -> None:
+    """The walker of a swarm around a box is that of the large frame."""
+    large = dataset(silicon('halt', seed=1, repeat=2), silicon('halt', seed=2, repeat=2))
+    results = guard(
+        large=large,
+        walkers=orm.List(['a', 'b']),
+        embedding=orm.Dict({'parents': [1]}),
+        embedded=dataset(silicon('embedded/halt', seed=3)),
+        halts=orm.Dict({'embedded': [0]}),
+        swarming=orm.Dict({'parents': [0]}),
+        swarm=dataset(silicon('swarm/rattle', seed=4)),
+        extrapolative__a=large,
+    )
+    assert results['walkers'].get_list() == ['b', 'b']
+    assert results['account']['rejected'] == {'not_embedded': 1}
+
+
 def choose(pool: Frames, strategy: str, count: int) -> dict[str, t.Any]:
     """Choose from a pool with the grades 1, 2, ... of its atoms and no energies."""
-    evaluation = {'grade': np.arange(1.0, len(pool.numbers) + 1), 'energy': np.zeros(len(pool))}
     return choose_candidates(
         AtomsDatasetData(pool),
         walkers=orm.List(['a'] * len(pool)),
         potential=recorded_potential(),
-        evaluation=orm.ArrayData(evaluation),
+        evaluation=evaluation_of(pool),
         guards=orm.Dict(),
         strategy=orm.Str(strategy),
         grade_threshold=orm.Float(2.0),
@@ -367,24 +416,88 @@ def choose(pool: Frames, strategy: str, count: int) -> dict[str, t.Any]:
     )
 
 
-def test_only_grades_of_atoms_that_teach_something_count() -> None:
-    """Of the buffer of a box nothing is learnt: neither the threshold nor a ranking looks at it."""
+def evaluation_of(pool: Frames) -> orm.ArrayData:
+    return orm.ArrayData({'grade': np.arange(1.0, len(pool.numbers) + 1), 'energy': np.zeros(len(pool))})
+
+
+def box_pool() -> Frames:
+    """Return a pool of three boxes with a core of one atom each; their grades are 1, 11 and 24."""
     pool = Frames.from_atoms([silicon('embedded/halt', seed=seed) for seed in range(3)])
     weight = np.zeros(24)
-    weight[[0, 10, 23]] = 1  # grades 1, 11 and 24
-    pool = pool.replace(force_weight=weight)
-    chosen = choose(pool, 'max_grade', 1)['chosen'].frames
-    assert chosen.max_grade().tolist() == [24.0]
-    assert np.count_nonzero(chosen.grade) == 1
+    weight[[0, 10, 23]] = 1
+    return pool.replace(force_weight=weight)
+
+
+def test_only_grades_of_atoms_that_teach_something_count() -> None:
+    """Of the buffer of a box nothing is learnt: neither the threshold nor a ranking looks at it."""
+    assert choose(box_pool(), 'max_grade', 1)['indices'].get_list() == [2]
     # Among all above the threshold, however many may be kept, MaxVol chooses.
-    results = choose(pool, 'd_optimal', 1)
-    assert results['chosen'].frames.max_grade().tolist() == [11.0, 24.0]
+    results = choose(box_pool(), 'd_optimal', 1)
+    assert results['indices'].get_list() == [1, 2]
     assert results['account']['below_threshold'] == 1
 
 
+@pytest.mark.parametrize(
+    ('selection', 'grades'), [(None, [11.0, 24.0]), ({'indices': [1]}, [11.0]), ({'indices': []}, [24.0])]
+)
+def test_what_is_kept(selection: dict[str, t.Any] | None, grades: list[float]) -> None:
+    """All that are chosen, those of them that MaxVol selected or, when it selected none, those of highest grade."""
+    pool = box_pool()
+    collected = collect_candidates(
+        AtomsDatasetData(pool),
+        evaluation_of(pool),
+        guarded=orm.Dict({'candidates': 5, 'made': {'embedded/halt': 5}, 'rejected': {'short_distance': 2}}),
+        chosen=orm.List([1, 2]),
+        choice=orm.Dict({'rejected': {}, 'below_threshold': 1}),
+        max_frames=orm.Int(1),
+        failed=orm.Dict(),
+        **({} if selection is None else {'selection': orm.Dict(selection)}),
+    )
+    frames, account = collected['dataset'].frames, collected['output_parameters'].get_dict()
+    assert frames.max_grade().tolist() == grades
+    assert np.count_nonzero(frames.grade) == len(grades)
+    assert account['kept'] == {'embedded/halt': len(grades)}
+    assert adds_up(account), account
+
+
 def test_guards_keep_nothing_that_is_labelled_already(halted: t.Any) -> None:
-    walkers = orm.Dict({'small': ['a', 'a'], 'large': []})
-    results = guard_candidates(orm.Dict(), walkers, small=halted, known__initial=halted)
-    assert 'pool' not in results
-    assert results['account']['rejected'] == {'known': 2}
+    for name in ('known__initial', 'drawn'):
+        results = guard(extrapolative__a=halted, **{name: halted})
+        assert 'pool' not in results
+        assert results['account']['rejected'] == {'known': 2}
     assert check_frames(halted.frames).mask.all()
+
+
+@pytest.mark.engines
+def test_a_halting_frame_is_stored_four_times_from_the_dump_to_the_training_set(
+    inputs: dict[str, t.Any], halted: t.Any
+) -> None:
+    """By the parser of the dump, in the pool, among what is labelled, and with its label; drawn frames go along."""
+    drawn = dataset(silicon('audit', seed=11), silicon('random', seed=12))
+    walker = dataset(*halted.frames, silicon('extrapolative', 0.82, seed=5))
+    inputs |= {'extrapolative': {'walker': walker}, 'drawn': drawn, 'max_per_halt': orm.Int(3)}
+    inputs['swarm']['parameters'] = orm.Dict({'count': 1, 'shares': {'rattle': 1}})
+    results, node = run_get_node(CandidatesWorkChain, **inputs)
+    assert node.is_finished_ok, node.exit_message
+    assert 'select' in children(node)
+    frames = results['dataset'].frames
+    assert len(frames) == 5
+    assert_identical(frames.take([3, 4]), drawn.frames)
+    account = results['output_parameters'].get_dict()
+    assert adds_up(account), account
+    assert sum(account['kept'].values()) == 3
+
+    trajectories = {}
+    for index, size in enumerate(frames.sizes):
+        trajectory = orm.ArrayData(
+            {'energy': np.zeros(1), 'forces': np.zeros((1, size, 3)), 'stress': np.zeros((1, 3, 3))}
+        )
+        trajectories[f'frame_{index:05d}'] = trajectory
+    picks = orm.Dict({key: [key, 0] for key in trajectories})
+    labels = collect_trajectories(results['dataset'], picks, **trajectories)
+    copies = stored_copies()
+    kept = exact_fingerprints(frames.take(range(3)))
+    assert set(kept) & set(exact_fingerprints(walker.frames)), 'no frame of the walker is kept'
+    assert {copies[digest] for digest in kept} == {4}
+    assert set(exact_fingerprints(labels['audit'].frames)) == {exact_fingerprints(drawn.frames)[0]}
+    assert {copies[digest] for digest in exact_fingerprints(drawn.frames)} == {3}

@@ -47,7 +47,7 @@ def test_every_fifth_run_fails(
     wrapper.write_text(FLAKY.format(counter=counter, pw=shutil.which('pw.x')))
     wrapper.chmod(0o755)
     builder = builder_of({'stop': {'max_cycles': 1, 'quiet_rounds': 1}})
-    builder.label.pw.code = aiida_code_installed(
+    builder.label.pw.pw.code = aiida_code_installed(
         label='flaky', default_calc_job_plugin='quantumespresso.pw', filepath_executable=str(wrapper)
     )
     results, node = run_get_node(builder)

@@ -16,6 +16,7 @@ from ase import Atoms
 from ase.build import bulk
 
 from aiida_pace.structures.fingerprint import near_duplicate_indices
+from aiida_pace.structures.guards import check_frames
 from aiida_pace.structures.initial import atoms_per_element, recipe_counts
 from aiida_pace.workflows.graph import children
 
@@ -50,7 +51,7 @@ def inputs(pace_code: Callable[[str, str], orm.InstalledCode]) -> Inputs:
             'code': pace_code('pace.train', 'pace-fit-linear'),
             'parameters': orm.Dict({'evaluator': 'linear', 'functions_per_element': 40, 'cutoff': 4.5}),
         },
-        'select': {'code': pace_code('pace.select', 'pace-select')},
+        'maxvol': {'code': pace_code('pace.select', 'pace-select')},
     }
 
 
@@ -111,11 +112,11 @@ def test_aluminium_and_silicon(inputs: Inputs) -> None:
 
 
 @pytest.mark.engines
-@pytest.mark.parametrize(('step', 'error'), [('basis', 'ERROR_BASIS_FAILED'), ('select', 'ERROR_SELECTION_FAILED')])
+@pytest.mark.parametrize(('step', 'error'), [('basis', 'ERROR_BASIS_FAILED'), ('maxvol', 'ERROR_SELECTION_FAILED')])
 def test_the_step_that_failed_is_named(
     inputs: Inputs, aiida_code_installed: Callable[..., orm.InstalledCode], step: str, error: str
 ) -> None:
-    plugin = {'basis': 'pace.train', 'select': 'pace.select'}[step]
+    plugin = {'basis': 'pace.train', 'maxvol': 'pace.select'}[step]
     inputs[step]['code'] = aiida_code_installed(
         label='broken', default_calc_job_plugin=plugin, filepath_executable='/bin/false'
     )
@@ -131,7 +132,7 @@ def without_engines(inputs: Inputs, **parameters: object) -> Inputs:
         **inputs,
         'parameters': orm.Dict(settings),
         'basis': {'parameters': inputs['basis']['parameters']},
-        'select': {},
+        'maxvol': {},
     }
 
 
@@ -142,6 +143,21 @@ def test_a_set_that_is_too_small_for_the_basis_is_handed_over(inputs: Inputs) ->
     results, node = run_get_node(InitialSetWorkChain, **inputs)
     assert node.is_finished_ok, node.exit_message
     assert results['dataset'].count == 4
+
+
+def test_dimers_reach_to_the_cutoff_of_the_fit_and_nothing_is_closer_than_asked_for(inputs: Inputs) -> None:
+    inputs = without_engines(inputs, shares={'dimer': 1, 'bulk': 1})
+    inputs |= {'closest': orm.Float(0.95), 'count': orm.Int(40)}
+    inputs['basis']['parameters'] = orm.Dict({'cutoff': 6.5})
+    results, node = run_get_node(InitialSetWorkChain, **inputs)
+    assert node.is_finished_ok, node.exit_message
+    frames = results['dataset'].frames
+    dimers = frames.take([index for index, origin in enumerate(frames.origin) if origin == 'dimer'])
+    lengths = [atoms.get_distance(0, 1) for atoms in dimers]
+    assert 6.0 < max(lengths) <= 6.5
+    assert min(lengths) >= 0.95 * 2 * 1.11
+    assert check_frames(frames, closest=0.95).mask.all()
+    assert not check_frames(frames, closest=1.0).mask.all()
 
 
 def test_a_pool_that_is_too_small_for_the_basis(inputs: Inputs) -> None:
@@ -179,6 +195,8 @@ def test_a_length_that_is_a_guess_is_reported(inputs: Inputs) -> None:
         ({'count': 61}, '`count` is 61, the pool has 60: raise `pool_count`'),
         ({'parameters': {'shares': {'alloy': 1}}}, 'no recipe with a share above 0 applies'),
         ({'parameters': {'selection': 'best'}}, '`parameters`: setting `selection`'),
+        ({'closest': 0.0}, '`closest` is 0.0: give a share above 0'),
+        ({'parameters': {'cutoff': 5.0}}, 'setting `cutoff` is now `cutoff` of the fit'),
         ({'structures': {'mine': bulk('Cu')}}, '`structures.mine` holds Cu, which is not among the elements'),
         ({'structures': {'mine': Atoms('Si', cell=[9, 9, 9], pbc=(1, 1, 0))}}, '`structures.mine` is periodic in some'),
         (
@@ -190,7 +208,7 @@ def test_a_length_that_is_a_guess_is_reported(inputs: Inputs) -> None:
             '`basis.parameters`: `functions_per_element` has no number for Si',
         ),
         ({'basis': {}}, '`basis.code` is missing: give it, or `selection: random`'),
-        ({'select': {}}, '`select.code` is missing: give it, or `selection: random`'),
+        ({'maxvol': {}}, '`maxvol.code` is missing: give it, or `selection: random`'),
     ],
 )
 def test_bad_input_is_refused(inputs: Inputs, changes: Inputs, message: str) -> None:
@@ -199,7 +217,7 @@ def test_bad_input_is_refused(inputs: Inputs, changes: Inputs, message: str) -> 
             inputs[name] = {key: orm.StructureData(ase=atoms) for key, atoms in value.items()}
         else:
             nodes = (
-                {key: orm.to_aiida_type(node) for key, node in value.items()} if name in ('basis', 'select') else None
+                {key: orm.to_aiida_type(node) for key, node in value.items()} if name in ('basis', 'maxvol') else None
             )
             inputs[name] = orm.to_aiida_type(value) if nodes is None else nodes
     with pytest.raises(ValueError, match=message):

@@ -52,7 +52,7 @@ def test_a_large_halt_is_learnt_from_small_boxes(
     found = step['cycle_01_explore'].outputs.extrapolative['large'].frames
     assert found.origin[-1] == 'halt'
 
-    labelled = step['cycle_01_split'].outputs.training.frames
+    labelled = step['cycle_01_label'].outputs.dataset.frames
     assert labelled.sizes.max() <= LARGEST
     assert 0 < np.mean(labelled.force_weight) < 1  # the buffers of the boxes do not count
     assert not labelled.weight.any()

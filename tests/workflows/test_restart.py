@@ -4,13 +4,18 @@ from __future__ import annotations
 
 from collections.abc import Callable
 
+import numpy as np
 import pytest
 from aiida import orm
-from aiida.engine import run_get_node
+from aiida.engine import ProcessBuilder, run_get_node
 from aiida.plugins import CalculationFactory, WorkflowFactory
+from ase.build import bulk
 
+from aiida_pace.data.dataset import AtomsDatasetData
+from aiida_pace.frames import Frames
 from aiida_pace.structures.fingerprint import exact_fingerprints
 from aiida_pace.workflows.graph import children
+from tests.fixtures.campaigns import Campaign
 from tests.fixtures.loop import BuilderOf
 
 ActiveLearningWorkChain = WorkflowFactory('pace.active_learning')
@@ -81,6 +86,41 @@ def test_refuses_what_is_no_campaign(builder_of: BuilderOf, kind: str, message: 
 
     with pytest.raises(ValueError, match=message):
         restart()
+
+
+def restart_of(builder: ProcessBuilder, campaign: Campaign) -> Callable[[], None]:
+    """Return a function that restarts from a campaign that was killed."""
+    campaign.node.set_process_state('killed')
+
+    def restart() -> None:
+        builder.restart_from = campaign.node
+        run_get_node(builder)
+
+    return restart
+
+
+def test_refuses_another_data_set_of_the_same_name(builder_of: BuilderOf) -> None:
+    """The campaign has one of that name: neither may be lost."""
+    builder = builder_of()
+    frames = Frames.from_atoms([bulk('Si')])
+    builder.datasets = {'mine': AtomsDatasetData(frames.replace(energy=np.array([-1.0]), forces=np.zeros((2, 3))))}
+    with pytest.raises(
+        ValueError, match=r'`datasets.mine`: campaign \d+ has another data set of that name: give a new'
+    ):
+        restart_of(builder, Campaign(given=2))()
+
+
+def test_refuses_a_campaign_with_nothing_to_go_on_with(builder_of: BuilderOf) -> None:
+    builder = builder_of()
+    del builder.initial['elements']
+    with pytest.raises(ValueError, match=r'`restart_from`: campaign \d+ has no labels: give'):
+        restart_of(builder, Campaign())()
+
+
+def test_refuses_a_campaign_whose_beginning_is_elsewhere(builder_of: BuilderOf) -> None:
+    missing = orm.WorkChainNode()
+    with pytest.raises(ValueError, match=f'goes on from campaign {missing.uuid}: import that one'):
+        restart_of(builder_of(), Campaign(restart_from=missing))()
 
 
 def test_refuses_a_campaign_that_still_runs(builder_of: BuilderOf) -> None:

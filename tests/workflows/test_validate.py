@@ -117,7 +117,7 @@ def test_validate_without_equilibrium(inputs: Callable[..., Inputs]) -> None:
 @pytest.mark.parametrize(
     ('path', 'plugin', 'error'),
     [
-        pytest.param(('label', 'pw'), 'quantumespresso.pw', 'ERROR_LABELS_FAILED', marks=pytest.mark.slow),
+        pytest.param(('label', 'pw', 'pw'), 'quantumespresso.pw', 'ERROR_LABELS_FAILED', marks=pytest.mark.slow),
         (('evaluate',), 'pace.evaluate', 'ERROR_EVALUATION_FAILED'),
     ],
 )
@@ -165,12 +165,12 @@ def test_validate_refuses_no_structures(inputs: Callable[..., Inputs]) -> None:
 def test_validate_silicon(inputs: Callable[..., Inputs], potential: t.Any) -> None:
     """DFT worth the name gives what the textbooks have for silicon in the local-density approximation."""
     given = inputs(potential, bulk('Si', a=5.43), volume_count=7, supercell=[2, 2, 2])
-    parameters = given['label']['pw']['parameters'].get_dict()
+    parameters = given['label']['pw']['pw']['parameters'].get_dict()
     # Cold smearing in a semiconductor may end at a wrong Fermi level: forces then are no derivatives.
     parameters['SYSTEM'] |= {'ecutwfc': 20.0, 'ecutrho': 80.0, 'smearing': 'gauss', 'degauss': 0.005}
     parameters['ELECTRONS']['conv_thr'] = 1e-9
-    given['label'] |= {'kpoints_distance': orm.Float(0.5)}
-    given['label']['pw']['parameters'] = orm.Dict(parameters)
+    given['label']['pw']['kpoints_distance'] = orm.Float(0.5)
+    given['label']['pw']['pw']['parameters'] = orm.Dict(parameters)
     results, node = run_get_node(ValidateWorkChain, **given)
     assert node.is_finished_ok, node.exit_message
 

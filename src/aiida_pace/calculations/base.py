@@ -5,12 +5,13 @@ from __future__ import annotations
 import typing as t
 from collections.abc import Iterable
 
+from aiida import orm
 from aiida.engine import CalcJob, CalcJobProcessSpec
 
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.potential import AcePotentialData
 
-__all__ = ('PaceCalcJob', 'validate_active_set', 'validate_known_elements')
+__all__ = ('PaceCalcJob', 'validate_active_set', 'validate_closest', 'validate_known_elements')
 
 
 class PaceCalcJob(CalcJob):
@@ -48,6 +49,13 @@ class PaceCalcJob(CalcJob):
             potential,
             'give a potential that was trained on all elements of the frames',
         ) or validate_active_set(inputs.get('active_set'), potential)
+
+
+def validate_closest(node: orm.Float | None, port: t.Any) -> str | None:
+    """Refuse a shortest distance that is not a share of the sum of the covalent radii."""
+    if node is not None and not 0 < node.value <= 1:
+        return f'`{port.name}` is {node.value}: give a share above 0, at most 1, of the sum of two covalent radii.'
+    return None
 
 
 def validate_known_elements(

@@ -14,7 +14,7 @@ __all__ = ('PaceEmbedCalculation',)
 class PaceEmbedCalculation(PaceFramesCalcJob):
     """Run ``pace-embed``: small periodic boxes around the atom of highest extrapolation grade of each large frame."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
     PARSER = 'pace.embed'
     PROGRAM = PROGRAM
     CONFIG = EmbeddingConfig
@@ -26,6 +26,10 @@ class PaceEmbedCalculation(PaceFramesCalcJob):
         """Declare ports and exit codes."""
         super().define(spec)
         spec.inputs['dataset'].help = 'Frames of any size; those of at most `max_dft_atoms` atoms pass unchanged.'
+        spec.inputs['closest'].help = (
+            'No distance in a box is below this times the sum of the two covalent radii, unless the large frame has '
+            'such a distance.'
+        )
         spec.inputs['active_set'].required = True
         spec.inputs[
             'active_set'

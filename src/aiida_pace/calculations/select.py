@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import typing as t
 
 import numpy as np
@@ -11,7 +12,6 @@ from aiida.engine import CalcJobProcessSpec
 from ase.data import atomic_numbers
 
 from aiida_pace.calculations.engine import PaceEngineCalcJob
-from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.engines.select import PROGRAM
 from aiida_pace.training.training_set import learned_atoms
 
@@ -28,10 +28,11 @@ class PaceSelectCalculation(PaceEngineCalcJob):
     potential matters, not its coefficients.
     """
 
-    CACHE_VERSION = 2
+    CACHE_VERSION = 3
     PARSER = 'pace.select'
     PROGRAM = PROGRAM
 
+    FILENAME_CANDIDATES = 'candidates.json'
     FILENAMES_RESULT = ('selection.npz',)
 
     @classmethod
@@ -44,35 +45,38 @@ class PaceSelectCalculation(PaceEngineCalcJob):
             'each element of the potential as that has functions.'
         )
         spec.input(
+            'candidates',
+            valid_type=orm.List,
+            required=False,
+            help='Indices of the frames of the pool that may be selected; without, all may.',
+        )
+        spec.input(
             'max_frames',
             valid_type=orm.Int,
             validator=lambda node, _: None if node.value > 0 else f'`max_frames` is {node.value}: give at least 1.',
             help='Largest number of frames to select; fewer are when fewer enter the active set.',
         )
-
-        spec.output(
-            'selected', valid_type=AtomsDatasetData, required=False, help='The selected frames, most informative first.'
-        )
         spec.outputs['output_parameters'].help = (
-            '`indices` of the selected frames in the pool; `entered`, of each the number of its atoms that enter the '
-            'active set; `wall_time_seconds`.'
+            '`indices` of the selected frames in the pool, most informative first; `entered`, of each the '
+            'number of its atoms that enter the active set; `wall_time_seconds`.'
         )
         spec.exit_code(
             510,
             'ERROR_SELECTION_EMPTY',
-            message='no frame of the pool enters the active set: all of its {count} frames are known already; filter '
-            'the pool by grade first.',
+            message='no candidate enters the active set: all {count} are known already; filter them by grade first.',
         )
 
     @classmethod
     def validate_inputs(cls, inputs: dict[str, t.Any], namespace: t.Any) -> str | None:
-        """Refuse also a pool that, without an active set, has too few atoms to make one."""
-        if error := super().validate_inputs(inputs, namespace):
+        """Refuse also candidates that are not there and, without an active set, too few atoms to make one."""
+        dataset, potential, candidates = (inputs.get(name) for name in ('dataset', 'potential', 'candidates'))
+        error = super().validate_inputs(inputs, namespace) or _validate_candidates(candidates, dataset)
+        if error:
             return error
-        dataset, potential = inputs.get('dataset'), inputs.get('potential')
         if 'active_set' in inputs or 'active_set' not in namespace or dataset is None or potential is None:
             return None
-        numbers = dataset.frames.numbers[learned_atoms(dataset.frames)]
+        frames = dataset.frames if candidates is None else dataset.frames.take(candidates.get_list())
+        numbers = frames.numbers[learned_atoms(frames)]
         for element, functions in potential.functions_per_element.items():
             count = int(np.sum(numbers == atomic_numbers[element]))
             if count < functions:
@@ -83,5 +87,22 @@ class PaceSelectCalculation(PaceEngineCalcJob):
         return None
 
     def write_inputs(self, folder: Folder) -> list[str]:
-        """Write nothing: the number of frames is an argument."""
-        return ['--max-frames', str(self.inputs.max_frames.value)]
+        """Write the candidates; the number of frames is an argument."""
+        arguments = ['--max-frames', str(self.inputs.max_frames.value)]
+        if 'candidates' not in self.inputs:
+            return arguments
+        with folder.open(self.FILENAME_CANDIDATES, 'w', encoding='utf-8') as handle:
+            json.dump(self.inputs.candidates.get_list(), handle)
+        return [*arguments, '--candidates', self.FILENAME_CANDIDATES]
+
+
+def _validate_candidates(node: orm.List | None, dataset: t.Any) -> str | None:
+    """Refuse indices of frames that are not there, repeated ones, and none at all."""
+    if node is None or dataset is None:
+        return None
+    indices = node.get_list()
+    if not indices:
+        return '`candidates` is empty: give indices of frames of `dataset`, or leave it out.'
+    if any(type(index) is not int or not 0 <= index < dataset.count for index in indices):
+        return f'`candidates` holds an index that is not in `dataset`: give numbers from 0 to {dataset.count - 1}.'
+    return '`candidates` holds an index twice.' if len(set(indices)) < len(indices) else None

@@ -64,19 +64,23 @@ class CycleRecord:
         return cls(**{**values, 'audit': None if audit is None else Estimate(**audit)})
 
 
-def best_cycle(history: Sequence[CycleRecord]) -> int | None:
+def best_cycle(history: Sequence[CycleRecord], min_audit: int) -> int | None:
     """Return the index of the cycle with the best potential; None when no cycle has an audit error.
 
     It is one of the highest stage that was audited, and there the last whose error is not above the upper limit of the
-    lowest one: what cannot be told apart is decided by the number of labels.
+    lowest one: what cannot be told apart is decided by the number of labels. An error without an upper limit can be
+    told apart from none.
+
+    :param min_audit: cycles with fewer audit frames count only when no cycle of that stage has so many.
     """
     audits = {index: record.audit for index, record in enumerate(history) if record.audit is not None}
     if not audits:
         return None
     stage = max(history[index].stage for index in audits)
     audits = {index: audit for index, audit in audits.items() if history[index].stage == stage}
+    audits = {index: audit for index, audit in audits.items() if audit.frames >= min_audit} or audits
     lowest = min(audits.values(), key=lambda audit: audit.value)
-    limit = lowest.value if lowest.upper is None else lowest.upper
+    limit = float('inf') if lowest.upper is None else lowest.upper
     return max(index for index, audit in audits.items() if audit.value <= limit)
 
 

@@ -24,7 +24,7 @@ def find_campaign(identifier: str | None) -> orm.WorkChainNode:
 
     if identifier is None:
         query = orm.QueryBuilder().append(orm.WorkChainNode, filters={'process_type': PROCESS_TYPE}, tag='campaign')
-        newest = query.order_by({'campaign': {'id': 'desc'}}).first(flat=True)
+        newest = query.order_by({'campaign': {'ctime': 'desc'}}).first(flat=True)
         if newest is None:
             raise click.ClickException(
                 'this profile has no campaign yet: submit one (examples/silicon/submit_loop.py shows how), or name '

@@ -8,22 +8,21 @@ from collections.abc import Sequence
 
 import click
 
-from aiida_pace.cli.root import cmd_root, profile_option, with_profile
+from aiida_pace.cli.root import cmd_root, profile_option, verbose_option, with_profile
 
 __all__ = ('cmd_check',)
 
-#: Codes of a campaign, in the order in which they are checked.
-CODES = (
-    'pw',
-    'pacemaker',
-    'pace_yaml2yace',
-    'pace_activeset',
-    'pace_swarm',
-    'pace_embed',
-    'pace_select',
-    'pace_evaluate',
-    'lammps',
-)
+
+class _CodeOption(click.Option):
+    """An option whose help names the codes of a campaign, looked up when the help is shown: that imports AiiDA."""
+
+    def get_help_record(self, ctx: click.Context) -> tuple[str, str] | None:
+        """Return the help with the names."""
+        from aiida_pace.workflows.check.trials import code_names
+        from aiida_pace.workflows.label.labellers import DEFAULT_LABELLER
+
+        record = super().get_help_record(ctx)
+        return record and (record[0], f'{record[1]} Names: {", ".join(code_names(DEFAULT_LABELLER))}.')
 
 
 def _elements(_: click.Context, __: click.Parameter, value: str) -> list[str]:
@@ -32,16 +31,20 @@ def _elements(_: click.Context, __: click.Parameter, value: str) -> list[str]:
 
     symbols = sorted(set(value.replace(',', ' ').split()))
     if not symbols or not set(symbols) <= set(chemical_symbols[1:]):
-        raise click.BadParameter(f'`{value}` are no chemical symbols: give some, such as Si or Si,C.')
+        raise click.BadParameter(f'`{value}` is not a list of chemical symbols: give some, such as Si or Si,C.')
     return symbols
 
 
 def _labels(_: click.Context, __: click.Parameter, values: Sequence[str]) -> dict[str, str]:
     """Return the labels in texts such as ``lammps=lmp@cluster``, by the name of the code."""
+    from aiida_pace.workflows.check.trials import code_names
+    from aiida_pace.workflows.label.labellers import DEFAULT_LABELLER
+
+    names = code_names(DEFAULT_LABELLER)
     labels = dict(value.partition('=')[::2] for value in values)
     for name, label in labels.items():
-        if name not in CODES or not label:
-            raise click.BadParameter(f'`{name}={label}`: give NAME=LABEL, with a name out of {", ".join(CODES)}.')
+        if name not in names or not label:
+            raise click.BadParameter(f'`{name}={label}`: give NAME=LABEL, with a name out of {", ".join(names)}.')
     return labels
 
 
@@ -50,7 +53,7 @@ def _options(_: click.Context, __: click.Parameter, value: str) -> dict[str, t.A
     try:
         options = json.loads(value)
     except json.JSONDecodeError as exception:
-        raise click.BadParameter(f'it is no JSON: {exception}') from exception
+        raise click.BadParameter(f'it is not JSON: {exception}') from exception
     if not isinstance(options, dict):
         raise click.BadParameter('give a JSON object, such as {"queue_name": "debug"}.')
     return options
@@ -77,10 +80,11 @@ def _options(_: click.Context, __: click.Parameter, value: str) -> dict[str, t.A
 @click.option(
     '--code',
     'labels',
+    cls=_CodeOption,
     multiple=True,
     callback=_labels,
     metavar='NAME=LABEL',
-    help=f'Another code, such as lammps=lmp@cluster; again for each. Names: {", ".join(CODES)}.',
+    help='Another code, such as lammps=lmp@cluster; again for each.',
 )
 @click.option(
     '--evaluator',
@@ -94,8 +98,9 @@ def _options(_: click.Context, __: click.Parameter, value: str) -> dict[str, t.A
     default='{}',
     callback=_options,
     metavar='JSON',
-    help='`metadata.options` of all jobs, such as {"queue_name": "debug"}.',
+    help='The `options` of the submit script, such as {"queue_name": "debug"}: the jobs run with these, too.',
 )
+@verbose_option
 @profile_option
 @with_profile
 def cmd_check(  # noqa: PLR0917  # one argument per option, by name
@@ -105,26 +110,23 @@ def cmd_check(  # noqa: PLR0917  # one argument per option, by name
     labels: dict[str, str],
     evaluator: str,
     options: dict[str, t.Any],
+    verbose: bool,
 ) -> None:
     """Run every code of a campaign once on something tiny, and say what is missing.
 
     It takes about a minute, without a daemon. Without a queue, that is: on a cluster the jobs wait like all others.
     The exit code is 1 when a check failed; warnings do not count.
     """
-    import sys
+    from aiida_pace.cli.check_run import load_codes, make_inputs, run_check, show_outcome
+    from aiida_pace.cli.console import make_console
+    from aiida_pace.workflows.check.trials import code_names
+    from aiida_pace.workflows.label.labellers import DEFAULT_LABELLER
 
-    from rich.console import Console
-
-    from aiida_pace.cli.check_run import load_codes, load_pseudos, make_inputs, run_check, show_outcome
-    from aiida_pace.cli.display import WIDTH
-
-    is_terminal = sys.stdout.isatty()
-    console = Console(highlight=False, width=None if is_terminal else WIDTH)
+    console = make_console()
     fit = 'pace_fit_linear' if evaluator == 'linear' else 'pacemaker'
-    defaults = {name: f'{fit if name == "pacemaker" else name}@{computer}' for name in CODES}
+    defaults = {name: f'{fit if name == "pacemaker" else name}@{computer}' for name in code_names(DEFAULT_LABELLER)}
     codes = load_codes(defaults | labels)
-    pseudos = load_pseudos(pseudo_family, elements)
-    inputs = make_inputs(codes, pseudos, elements, evaluator=evaluator, options=options)
+    inputs = make_inputs(codes, pseudo_family, elements, evaluator=evaluator, options=options)
     node, seconds = run_check(console, inputs)
-    if not show_outcome(console, node, seconds):
+    if not show_outcome(console, node, seconds, verbose=verbose):
         raise click.exceptions.Exit(1)

@@ -22,10 +22,13 @@ from rich.table import Table
 from rich.text import Text
 
 from aiida_pace.cli.follow import daemon_fault
-from aiida_pace.workflows.check.base import CheckWorkChain
+from aiida_pace.structures.check_structures import even_electron_cell
+from aiida_pace.workflows.active_learning import ActiveLearningWorkChain
+from aiida_pace.workflows.check.base import CheckWorkChain, check_inputs
+from aiida_pace.workflows.check.trials import TRIALS
 from aiida_pace.workflows.graph import children
 
-__all__ = ('load_codes', 'load_pseudos', 'make_inputs', 'run_check', 'show_outcome')
+__all__ = ('load_codes', 'make_inputs', 'run_check', 'show_outcome')
 
 STYLES = {'ok': 'green', 'warning': 'yellow', 'failed': 'red', 'skipped': 'bright_black'}
 
@@ -33,9 +36,10 @@ STYLES = {'ok': 'green', 'warning': 'yellow', 'failed': 'red', 'skipped': 'brigh
 INTERVAL = 0.5
 
 #: Enough to start: the cutoffs of the campaign, in Ry, are no matter of whether pw.x runs.
-PW_PARAMETERS = {
-    'SYSTEM': {'ecutwfc': 30.0, 'ecutrho': 240.0, 'occupations': 'smearing', 'smearing': 'cold', 'degauss': 0.01}
-}
+PW_PARAMETERS = {'SYSTEM': {'ecutwfc': 30.0, 'ecutrho': 240.0}}
+
+#: Last lines of what a failed code printed that are shown when more is asked for.
+MAX_LINES = 20
 
 
 def load_codes(labels: Mapping[str, str]) -> dict[str, orm.AbstractCode]:
@@ -58,11 +62,34 @@ def load_codes(labels: Mapping[str, str]) -> dict[str, orm.AbstractCode]:
     return codes
 
 
-def load_pseudos(label: str, elements: Sequence[str]) -> dict[str, orm.Data]:
-    """Return the pseudopotentials of those ``elements`` that the family has some for.
+def make_inputs(
+    codes: Mapping[str, orm.AbstractCode],
+    pseudo_family: str,
+    elements: Sequence[str],
+    *,
+    evaluator: str,
+    options: dict[str, t.Any],
+) -> dict[str, t.Any]:
+    """Return the inputs of `CheckWorkChain`: those of a campaign that the protocol makes with the same options.
 
-    :raises click.ClickException: when there is no such family.
+    :raises click.ClickException: when there is no such family, it has none of the elements, or an option is unknown.
     """
+    cell = orm.StructureData(ase=even_electron_cell(_covered(pseudo_family, elements)))  # only its elements count
+    overrides = {
+        'label': {'pw': {'pseudo_family': pseudo_family, 'pw': {'parameters': PW_PARAMETERS}}},
+        'train': {'fit': {'parameters': {'evaluator': evaluator}}},
+    }
+    try:
+        builder = ActiveLearningWorkChain.get_builder_from_protocol(
+            codes, {'check': cell}, overrides=overrides, options=options
+        )
+    except (AttributeError, TypeError, ValueError) as exception:  # of AiiDA's builder, for an option
+        raise click.ClickException(f'the check cannot start: {exception}; see `--options`.') from exception
+    return check_inputs(builder._inputs(prune=True), elements)
+
+
+def _covered(label: str, elements: Sequence[str]) -> list[str]:
+    """Return those of the ``elements`` that the pseudopotential family has some for."""
     query = orm.QueryBuilder().append(GroupFactory('pseudo.family'), subclassing=True, filters={'label': label})
     family = query.first(flat=True)
     if family is None:
@@ -70,46 +97,13 @@ def load_pseudos(label: str, elements: Sequence[str]) -> dict[str, orm.Data]:
             f'there is no pseudopotential family `{label}`: install it with `aiida-pseudo install`, or name another '
             'one with `--pseudo-family`; `aiida-pseudo list` shows all.'
         )
-    return {element: family.get_pseudo(element) for element in elements if element in family.elements}
-
-
-def make_inputs(
-    codes: Mapping[str, orm.AbstractCode],
-    pseudos: Mapping[str, orm.Data],
-    elements: Sequence[str],
-    *,
-    evaluator: str,
-    options: Mapping[str, t.Any],
-) -> dict[str, t.Any]:
-    """Return the inputs of `CheckWorkChain`."""
-    metadata = {'options': {**options}}
-    resources = {'num_machines': 1, 'num_mpiprocs_per_machine': 1}
-    pw_metadata = {'options': {'withmpi': False, 'resources': resources, **options}}
-    return {
-        'elements': orm.List(list(elements)),
-        'label': {
-            'pw': {
-                'code': codes['pw'],
-                'pseudos': dict(pseudos),
-                'parameters': orm.Dict(PW_PARAMETERS),
-                'metadata': pw_metadata,
-            }
-        },
-        'train': {
-            'fit': {
-                'code': codes['pacemaker'],
-                'yace_code': codes['pace_yaml2yace'],
-                'parameters': orm.Dict({'evaluator': evaluator}),
-                'metadata': metadata,
-            },
-            'active_set': {'code': codes['pace_activeset'], 'metadata': metadata},
-        },
-        'explore': {'lammps': {'code': codes['lammps'], 'metadata': metadata}},
-        'select': {
-            name: {'code': codes[f'pace_{name}'], 'metadata': metadata}
-            for name in ('swarm', 'embed', 'select', 'evaluate')
-        },
-    }
+    covered = [element for element in elements if element in family.elements]
+    if not covered:
+        raise click.ClickException(
+            f'the pseudopotential family `{label}` has none for {", ".join(elements)}: name another one with '
+            '`--pseudo-family`.'
+        )
+    return covered
 
 
 def run_check(console: Console, inputs: Mapping[str, t.Any]) -> tuple[orm.WorkChainNode, float]:
@@ -159,23 +153,36 @@ def _jobs_table(jobs: Mapping[str, orm.CalcJobNode], seconds: float) -> Table:
     """Return what runs and what has ended."""
     table = Table(box=None, title=f'Pre-flight check · {seconds:.0f} s', title_justify='left', show_header=False)
     for name, job in jobs.items():
-        state = 'ended' if job.is_terminated else str(job.process_status or 'starting')
+        state = 'ended' if job.is_terminated else _waiting(job)
         table.add_row(name, Text(state, style='green' if job.is_terminated else 'yellow'))
     return table
 
 
-def show_outcome(console: Console, node: orm.WorkChainNode, seconds: float) -> bool:
-    """Write the table of the checks, the remedies and how it ended; return whether a campaign can run."""
+def _waiting(job: orm.CalcJobNode) -> str:
+    """Return what a job waits for, with the scheduler's reason where it gives one, such as ``PartitionTimeLimit``."""
+    state = str(job.process_status or 'starting')
+    reason = getattr(job.get_last_job_info(), 'annotation', None)
+    return f'{state} ({reason})' if reason and reason != 'None' else state
+
+
+def show_outcome(console: Console, node: orm.WorkChainNode, seconds: float, *, verbose: bool = False) -> bool:
+    """Write the table of the checks, the remedies and how it ended; return whether a campaign can run.
+
+    :param verbose: write the job of each check, and the last lines of what a failed code printed.
+    """
     if 'output_parameters' not in node.outputs:
         state = node.exit_message or node.exception or node.process_status or node.process_state
         console.print(f'The check itself came to no end: {state}', style='red', markup=False, soft_wrap=True)
         return False
     outcome = node.outputs.output_parameters.get_dict()
-    console.print(_outcome_table(outcome['checks']))
+    console.print(_outcome_table(outcome['checks'], verbose=verbose))
     for check in outcome['checks']:
         if check['status'] in ('warning', 'failed'):
             line = f'{check["name"]}: {check["remedy"]}'
             console.print(line, style=STYLES[check['status']], markup=False, soft_wrap=True)
+        if verbose and check['status'] == 'failed' and check['process']:
+            for text in _last_lines(check):
+                console.print(f'    {text}', markup=False, soft_wrap=True)
     if fault := daemon_fault():
         console.print(f'{fault}.', style=STYLES['warning'], markup=False, soft_wrap=True)
     count, failed = len(outcome['checks']), outcome['failed']
@@ -190,14 +197,24 @@ def show_outcome(console: Console, node: orm.WorkChainNode, seconds: float) -> b
     return not failed
 
 
-def _outcome_table(checks: Sequence[Mapping[str, str]]) -> Table:
+def _last_lines(check: Mapping[str, str]) -> list[str]:
+    """Return the last lines that the code of a check printed, after the name of the file with them."""
+    trial = next(trial for trial in TRIALS if trial.name == check['name'])
+    text, filename = trial.printed(t.cast(orm.CalcJobNode, orm.load_node(check['process'])))
+    return [f'{filename}:', *text.splitlines()[-MAX_LINES:]] if filename else ['It printed nothing.']
+
+
+def _outcome_table(checks: Sequence[Mapping[str, str]], *, verbose: bool) -> Table:
     """Return the checks, one a row."""
     table = Table(box=box.SIMPLE_HEAD, show_edge=False, padding=(0, 1, 0, 0))
     table.add_column('check', no_wrap=True)
     table.add_column('', no_wrap=True)
     table.add_column('found', overflow='fold')
     table.add_column('version', overflow='fold')
+    if verbose:
+        table.add_column('job', justify='right')
     for check in checks:
         status = Text(check['status'], style=STYLES[check['status']])
-        table.add_row(check['name'], status, Text(check['found']), Text(check['version']))
+        job = [str(orm.load_node(check['process']).pk) if check['process'] else ''] if verbose else []
+        table.add_row(check['name'], status, Text(check['found']), Text(check['version']), *job)
     return table

@@ -11,11 +11,10 @@ from rich.text import Text
 
 from aiida_pace.cli.tables import count, grade_form, steps_table
 from aiida_pace.report.campaign import CampaignSummary, Fault
-from aiida_pace.report.phases import Progress
+from aiida_pace.report.progress import Progress
 from aiida_pace.report.steps import GATES, StepSummary
 
 __all__ = (
-    'WIDTH',
     'closing',
     'duration',
     'findings',
@@ -25,9 +24,6 @@ __all__ = (
     'standing',
     'view',
 )
-
-#: Width in which everything fits, used where the terminal has none of its own.
-WIDTH = 100
 
 #: Causes of failure shown unless all are asked for.
 MAX_CAUSES = 5
@@ -81,7 +77,7 @@ def standing(summary: CampaignSummary) -> str:
             f'highest grade {step.max_grade:{grade_form(step.max_grade)}}'
         )
     if step.audit is not None:
-        parts.append(f'audit {step.audit.force_rmse:.0f} meV/Å')
+        parts.append(f'audit {1000 * step.audit.value:.0f} meV/Å')
     return ' · '.join([*parts, count(summary.labels, 'label')])
 
 
@@ -111,13 +107,18 @@ def findings(summary: CampaignSummary) -> list[str]:
     """Return what the judge said last, and how the properties compare, one line each."""
     found = []
     if summary.verdict is not None and not (summary.is_ended and summary.verdict.message in _why(summary)):
-        action = ACTIONS.get(summary.verdict.action, summary.verdict.action)
+        action = ACTIONS.get(summary.verdict.action, summary.verdict.action.value)
         found.append(f'Verdict of cycle {summary.verdict.cycle}: {action}: {summary.verdict.message}')
     if summary.failed_gates == ():
         found.append('Properties: all are within their tolerances of DFT')
     found += [f'Property beyond its tolerance: {sentence}' for sentence in summary.failed_gates or ()]
     if summary.restarted_from is not None:
         found.append(f'It goes on from campaign {summary.restarted_from}, whose labels and cycles it has.')
+    if summary.lost_campaign is not None:
+        found.append(
+            f'It goes on from campaign {summary.lost_campaign}, which is not in this profile: what that one labelled '
+            'and spent is not counted here.'
+        )
     return found
 
 

@@ -28,7 +28,7 @@ class CommandGroup(VerdiCommandGroup):
 profile_option = options.PROFILE(
     type=types.ProfileParamType(load_profile=True), default=None, expose_value=False, is_eager=True
 )
-verbose_option = click.option('--verbose', is_flag=True, help='Say more.')
+verbose_option = click.option('-v', '--verbose', is_flag=True, help='Show more detail.')
 
 
 P = t.ParamSpec('P')

@@ -62,17 +62,16 @@ def _last_potential(node: orm.WorkChainNode) -> tuple[AcePotentialData, AceActiv
     """
     from aiida import orm
 
-    from aiida_pace.report import graph
-    from aiida_pace.report.phases import phases
+    from aiida_pace.workflows.records import campaign_state
 
     assert node.pk is not None
-    trained = [orm.load_node(child.pk) for child in phases(node.pk) if child.phase == 'train' and child.status == 0]
-    for process in [node, *reversed(trained)]:
-        if 'potential' in process.outputs:
-            active_set = process.outputs.active_set if 'active_set' in process.outputs else None
-            return process.outputs.potential, active_set
-    if (earlier := graph.restarted_from(node.pk)) is not None:
-        return _last_potential(t.cast('orm.WorkChainNode', orm.load_node(earlier)))
+    if 'potential' in node.outputs:
+        return node.outputs.potential, node.outputs.active_set if 'active_set' in node.outputs else None
+    state = campaign_state(node.pk)
+    if state.potential is not None:
+        found = state.potentials[state.potential]
+        active_set = None if found.active_set is None else orm.load_node(found.active_set)
+        return t.cast('AcePotentialData', orm.load_node(found.uuid)), t.cast('AceActiveSetData | None', active_set)
     remedy = 'see why' if node.is_terminated else 'wait for its first training'
     raise click.ClickException(f'campaign {node.pk} has no potential: {remedy} with `aiida-pace status {node.pk}`.')
 
@@ -150,8 +149,8 @@ def _quality(node: orm.WorkChainNode, potential: AcePotentialData, campaign: Cam
         frames = sum(dataset.count for dataset in training.inputs.fit.datasets.values())
         rmse = f'forces {1000 * fit["rmse_f_comp"]:.0f} meV/Å, energies {1000 * fit["rmse_epa"]:.1f} meV/atom'
         lines.append(f'- Trained in `{step}`, on {frames} labelled frames; RMSE on them: {rmse}')
-    audits = campaign.verdict.audits.values() if campaign.verdict else ()
-    audit = next((audit for audit in reversed(list(audits)) if audit.potential == potential.uuid), None)
+    audits = [record.audit for record in campaign.campaign.history if record.potential == potential.uuid]
+    audit = next((audit for audit in reversed(audits) if audit is not None), None)
     if audit is not None:
         lines.append(f'- RMSE of the forces on frames it was never trained on: {audit_words(audit)}')
     if 'gates' in node.outputs:

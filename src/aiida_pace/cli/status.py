@@ -40,18 +40,15 @@ def cmd_status(campaign: str | None, follow: bool, interval: float, verbose: boo
     """
     import sys
 
-    from rich.console import Console
-
     from aiida_pace.cli.campaigns import find_campaign
-    from aiida_pace.cli.display import WIDTH
+    from aiida_pace.cli.console import make_console
     from aiida_pace.cli.follow import daemon_fault, follow_live, follow_plainly
     from aiida_pace.report.campaign import summarise_campaign
 
     node = find_campaign(campaign)
-    is_terminal = sys.stdout.isatty()
-    console = Console(highlight=False, width=None if is_terminal else WIDTH)
+    console = make_console()
     if follow:
-        watch = follow_live if is_terminal and not console.is_dumb_terminal else follow_plainly
+        watch = follow_live if sys.stdout.isatty() and not console.is_dumb_terminal else follow_plainly
         try:
             watch(console, node, interval, verbose)
         except KeyboardInterrupt:

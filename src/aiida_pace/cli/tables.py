@@ -6,9 +6,9 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from aiida_pace.metrics.errors import Estimate
 from aiida_pace.report.campaign import CampaignSummary
 from aiida_pace.report.steps import GATES, StepSummary
-from aiida_pace.report.verdicts import Audit
 
 __all__ = ('audit_words', 'count', 'grade_form', 'steps_table')
 
@@ -61,29 +61,33 @@ def _cells(step: StepSummary) -> list[str]:
         _cell(step.max_grade, is_explored, grade_form(step.max_grade)),
         *_audit_cells(step.audit),
         # A cycle that was judged and labelled nothing but audit frames trains nothing.
-        _cell(step.force_rmse, is_labelled and not is_validated and step.audit is None, '.0f'),
+        _cell(
+            None if step.force_rmse is None else 1000 * step.force_rmse,
+            is_labelled and not is_validated and step.audit is None,
+            '.0f',
+        ),
         '' if is_validated else str(step.labels),
     ]
 
 
-def _audit_cells(audit: Audit | None) -> list[str]:
+def _audit_cells(audit: Estimate | None) -> list[str]:
     """Return error, interval and number of frames of an audit; nothing where there was none."""
     if audit is None:
         return ['', '', '']
-    return [f'{audit.force_rmse:.0f}', _interval(audit), str(audit.frames)]
+    return [f'{1000 * audit.value:.0f}', _interval(audit), str(audit.frames)]
 
 
-def _interval(audit: Audit) -> str:
+def _interval(audit: Estimate) -> str:
     """Return the interval of an audit error; a dash when there are too few frames for one."""
     if audit.lower is None:
         return '-'
-    return f'{audit.lower:.0f}-' + ('?' if audit.upper is None else f'{audit.upper:.0f}')
+    return f'{1000 * audit.lower:.0f}-' + ('?' if audit.upper is None else f'{1000 * audit.upper:.0f}')
 
 
-def audit_words(audit: Audit) -> str:
+def audit_words(audit: Estimate) -> str:
     """Return an audit error in words."""
     limits = '' if _interval(audit) == '-' else f'{100 * audit.confidence:g} % interval {_interval(audit)}, '
-    return f'{audit.force_rmse:.0f} meV/Å ({limits}{count(audit.frames, "frame")})'
+    return f'{1000 * audit.value:.0f} meV/Å ({limits}{count(audit.frames, "frame")})'
 
 
 def grade_form(grade: float | None) -> str:

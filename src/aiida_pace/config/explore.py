@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
-from pydantic import Field, FiniteFloat, model_validator
+from pydantic import Field, model_validator
 
 from aiida_pace.config.base import Config
 
@@ -23,42 +23,60 @@ class MdConfig(Config):
     ensemble: t.Literal['nvt', 'npt'] = Field(
         default='nvt', description='Constant volume, or constant pressure with a cell that changes.'
     )
-    temperature_start: FiniteFloat = Field(default=300.0, gt=0, description='Temperature at the start, in K.')
-    temperature_stop: FiniteFloat | None = Field(
-        default=None, gt=0, description='Temperature at the end, in K, reached linearly; without one it stays.'
+    temperature_start: float = Field(default=300.0, gt=0, le=100_000, description='Temperature at the start, in K.')
+    temperature_stop: float | None = Field(
+        default=None,
+        gt=0,
+        le=100_000,
+        description='Temperature at the end, in K, reached linearly; without one it stays.',
     )
-    pressure_start: FiniteFloat | None = Field(
-        default=None, description='Pressure at the start, in GPa; only `npt`, 0 there.'
+    pressure_start: float | None = Field(
+        default=None, ge=-1000, le=10_000, description='Pressure at the start, in GPa; only `npt`, 0 there.'
     )
-    pressure_stop: FiniteFloat | None = Field(
-        default=None, description='Pressure at the end, in GPa, reached linearly; only `npt`, without one it stays.'
+    pressure_stop: float | None = Field(
+        default=None,
+        ge=-1000,
+        le=10_000,
+        description='Pressure at the end, in GPa, reached linearly; only `npt`, without one it stays.',
     )
     barostat: t.Literal['iso', 'aniso', 'tri'] = Field(
         default='aniso', description='What of the cell changes in `npt`: its volume, its edges, or the angles too.'
     )
-    steps: int = Field(default=1000, ge=1, description='Number of steps; a multiple of `grade_stride`.')
-    timestep: FiniteFloat = Field(default=1.0, gt=0, le=20, description='Length of a step, in fs.')
-    temperature_damping: FiniteFloat = Field(
-        default=100.0, gt=0, description='Relaxation time of the thermostat, in fs.'
+    steps: int = Field(
+        default=1000, ge=1, le=1_000_000_000, description='Number of steps; a multiple of `grade_stride`.'
     )
-    pressure_damping: FiniteFloat = Field(default=1000.0, gt=0, description='Relaxation time of the barostat, in fs.')
-    collect_grade: FiniteFloat = Field(
-        default=2.0, gt=0, description='Frames with an extrapolation grade of this or more are collected.'
+    timestep: float = Field(default=1.0, gt=0, le=20, description='Length of a step, in fs.')
+    temperature_damping: float = Field(
+        default=100.0, gt=0, le=1e6, description='Relaxation time of the thermostat, in fs.'
     )
-    halt_grade: FiniteFloat = Field(default=10.0, gt=0, description='The run ends when the grade exceeds this.')
+    pressure_damping: float = Field(default=1000.0, gt=0, le=1e6, description='Relaxation time of the barostat, in fs.')
+    collect_grade: float = Field(
+        default=2.0, gt=0, le=1e12, description='Frames with an extrapolation grade of this or more are collected.'
+    )
+    halt_grade: float = Field(default=10.0, gt=0, le=1e12, description='The run ends when the grade exceeds this.')
     grade_stride: int = Field(
-        default=10, ge=1, description='Number of steps between two looks at the grade; thermo data have the same.'
+        default=10,
+        ge=1,
+        le=1_000_000,
+        description='Number of steps between two looks at the grade; thermo data have the same.',
     )
     collect_stride: int | None = Field(
         default=None,
         ge=1,
+        le=1_000_000_000,
         description='Number of steps between two collected frames, a multiple of `grade_stride`; without one, that.',
     )
     max_collected: int = Field(
-        default=100, ge=2, description='Largest number of collected frames kept, evenly spaced; the halting one always.'
+        default=100,
+        ge=2,
+        le=10_000,
+        description='Largest number of collected frames kept, evenly spaced; the halting one always.',
     )
     samples: int = Field(
-        default=20, ge=0, description='Largest number of frames of any grade kept, evenly spaced over all steps.'
+        default=20,
+        ge=0,
+        le=10_000,
+        description='Largest number of frames of any grade kept, evenly spaced over all steps.',
     )
 
     @model_validator(mode='after')
@@ -80,19 +98,27 @@ class MdConfig(Config):
 class StageConfig(Config):
     """One stage of a campaign: what its walkers must come through; what is not given is as in `MdConfig`."""
 
-    temperature: FiniteFloat = Field(gt=0, description='Temperature that the walkers end at, in K.')
-    pressure: FiniteFloat | None = Field(
-        default=None, description='Pressure that the walkers end at, in GPa, with a cell that changes.'
+    temperature: float = Field(gt=0, le=100_000, description='Temperature that the walkers end at, in K.')
+    pressure: float | None = Field(
+        default=None,
+        ge=-1000,
+        le=10_000,
+        description='Pressure that the walkers end at, in GPa, with a cell that changes.',
     )
-    steps: int | None = Field(default=None, ge=1, description='Number of steps of each walker.')
+    steps: int | None = Field(default=None, ge=1, le=1_000_000_000, description='Number of steps of each walker.')
     structures: tuple[str, ...] = Field(
-        default=(), description='Names of the structures that walk, such as the large ones of a last stage; none: all.'
+        default=(),
+        strict=False,
+        description='Names of the structures that walk, such as the large ones of a last stage; none: all.',
     )
-    collect_grade: FiniteFloat | None = Field(
-        default=None, gt=0, description='Frames with an extrapolation grade of this or more are collected.'
+    collect_grade: float | None = Field(
+        default=None, gt=0, le=1e12, description='Frames with an extrapolation grade of this or more are collected.'
     )
-    halt_grade: FiniteFloat | None = Field(
-        default=None, gt=0, description='A walker ends when the grade exceeds this; large cells need a higher one.'
+    halt_grade: float | None = Field(
+        default=None,
+        gt=0,
+        le=1e12,
+        description='A walker ends when the grade exceeds this; large cells need a higher one.',
     )
 
     def md(self, base: MdConfig) -> MdConfig:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typing as t
 
-from pydantic import Field, FiniteFloat
+from pydantic import Field
 
 from aiida_pace.config.base import Config
 
@@ -18,8 +18,8 @@ __all__ = (
 class AuditConfig(Config):
     """The audit: frames drawn at random from the MD below the halt threshold, labelled, never trained on."""
 
-    count: int = Field(default=5, ge=1, description='Number of frames drawn in each cycle.')
-    large_atoms: int = Field(default=32, ge=2, description='Cells of this many atoms or more are large.')
+    count: int = Field(default=5, ge=1, le=1000, description='Number of frames drawn in each cycle.')
+    large_atoms: int = Field(default=32, ge=2, le=1_000_000, description='Cells of this many atoms or more are large.')
     reserved_share: float = Field(
         default=0.2,
         ge=0,
@@ -42,14 +42,18 @@ class StopConfig(Config):
     quiet_rounds: int = Field(
         default=2,
         ge=1,
+        le=1000,
         description='A stage is passed when every walker came to its end in this many cycles in a row, under the same '
         'potential.',
     )
-    target: FiniteFloat = Field(
-        default=0.1, gt=0, description='Force RMSE of the audit, over components, that is wanted, in eV/Å.'
+    target: float = Field(
+        default=0.1, gt=0, le=100, description='Force RMSE of the audit, over components, that is wanted, in eV/Å.'
     )
     min_audit: int = Field(
-        default=10, ge=1, description='Smallest number of audit frames that the audit error may be judged by.'
+        default=10,
+        ge=1,
+        le=10_000,
+        description='Smallest number of audit frames that the audit error may be judged by.',
     )
     judged_by: t.Literal['estimate', 'upper'] = Field(
         default='estimate',
@@ -57,7 +61,10 @@ class StopConfig(Config):
         'interval, which takes some 20 to 40 audit frames.',
     )
     patience: int = Field(
-        default=5, ge=1, description='The campaign stops after this many cycles without improvement of the audit error.'
+        default=5,
+        ge=1,
+        le=10_000,
+        description='The campaign stops after this many cycles without improvement of the audit error.',
     )
     min_improvement: float = Field(
         default=0.05,
@@ -65,9 +72,9 @@ class StopConfig(Config):
         lt=1,
         description='The audit error has improved when it is lower than the best of its stage by this share of that.',
     )
-    max_cycles: int = Field(default=50, ge=1, description='Largest number of exploration cycles.')
-    max_core_hours: FiniteFloat | None = Field(
-        default=None, gt=0, description='The campaign stops after this many core-hours of DFT; null: no limit.'
+    max_cycles: int = Field(default=50, ge=1, le=10_000, description='Largest number of exploration cycles.')
+    max_core_hours: float | None = Field(
+        default=None, gt=0, le=1e9, description='The campaign stops after this many core-hours of DFT; null: no limit.'
     )
 
 
@@ -77,11 +84,17 @@ class GrowthConfig(Config):
     frames: int = Field(
         default=10,
         ge=0,
+        le=1000,
         description='Number of frames, drawn at random from the quiet MD, that are labelled and trained on at a time, '
         'as long as that lowers the audit error; when it stalls, the basis grows. 0: the basis grows at once.',
     )
-    factor: FiniteFloat = Field(default=1.5, ge=1, le=10, description='Growth of the number of functions in one step.')
-    min_step: int = Field(default=25, ge=1, description='Functions that one step adds at least, per element.')
+    factor: float = Field(default=1.5, ge=1, le=10, description='Growth of the number of functions in one step.')
+    min_step: int = Field(
+        default=25, ge=1, le=10_000, description='Functions that one step adds at least, per element.'
+    )
     max_functions: int = Field(
-        default=500, ge=1, description='Largest number of functions per element; what there are now: no growth.'
+        default=500,
+        ge=1,
+        le=10_000,
+        description='Largest number of functions per element; what there are now: no growth.',
     )

@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import typing as t
 
-from pydantic import Field, FiniteFloat, PositiveInt, model_validator
+from pydantic import Field, model_validator
 
 from aiida_pace.config.base import Config
 
 __all__ = ('TrainingConfig',)
+
+FunctionCount = t.Annotated[int, Field(ge=1, le=10_000)]
 
 
 class TrainingConfig(Config):
@@ -32,7 +34,7 @@ class TrainingConfig(Config):
         description='Largest number of neighbours in one basis function: 1 is a pair potential, 4 has body order 5. '
         'Beyond 5 only for functions of one or two elements.',
     )
-    functions_per_element: PositiveInt | dict[str, PositiveInt] = Field(
+    functions_per_element: FunctionCount | dict[str, FunctionCount] = Field(
         default=100,
         description='Number of basis functions of each element: one for all, or by element. Each of the 2^(n-1) blocks '
         'of an element among n (`Al` and `Al Si` for Al of Al-Si) has the same share, so that it may be a little less; '
@@ -40,7 +42,7 @@ class TrainingConfig(Config):
         'smallest of the numbers.',
     )
     radial_parameter: float = Field(
-        default=5.25, gt=0, description='Decay of the radial basis (simplified spherical Bessel functions).'
+        default=5.25, gt=0, le=100, description='Decay of the radial basis (simplified spherical Bessel functions).'
     )
     embedding: t.Literal['linear', 'finnis_sinclair'] | None = Field(
         default=None,
@@ -51,9 +53,12 @@ class TrainingConfig(Config):
         default=0.3, ge=0, le=1, description='Share of the forces in the loss; the energies have the rest.'
     )
     l1: float | None = Field(
-        default=None, ge=0, description='Weight of the absolute coefficients in the loss; only `tensorpot`, 1e-8 there.'
+        default=None,
+        ge=0,
+        le=1e6,
+        description='Weight of the absolute coefficients in the loss; only `tensorpot`, 1e-8 there.',
     )
-    l2: float = Field(default=1e-8, ge=0, description='Weight of the squared coefficients in the loss.')
+    l2: float = Field(default=1e-8, ge=0, le=1e6, description='Weight of the squared coefficients in the loss.')
     weighting: t.Literal['uniform', 'energy'] = Field(
         default='uniform',
         description='Policy that multiplies the weights of the data sets: none, or less for frames of high energy and '
@@ -62,28 +67,30 @@ class TrainingConfig(Config):
     energy_scale: float = Field(
         default=1.0,
         gt=0,
+        le=1e6,
         description='For `weighting: energy`: a frame this much above the lowest one, in eV/atom, has a quarter of its '
         'weight.',
     )
     force_scale: float = Field(
         default=1.0,
         gt=0,
+        le=1e6,
         description='For `weighting: energy`: an atom with a force of this size, in eV/Å, has half of its weight.',
     )
     repulsion: bool = Field(
         default=True,
         description='Let a ZBL repulsion take over below the shortest distance in the data, for each pair of elements.',
     )
-    reference_energies: dict[str, FiniteFloat] | t.Literal['isolated_atom'] = Field(
+    reference_energies: dict[str, t.Annotated[float, Field(ge=-1e7, le=1e7)]] | t.Literal['isolated_atom'] = Field(
         default='isolated_atom',
         description='Energy of the isolated atom of each element, in eV, or `isolated_atom`: that of the labelled '
-        'frames of one non-periodic atom in the data sets and, where those lack one, of the potential continued from.',
+        'frames of one isolated atom in the data sets and, where those lack one, of the potential continued from.',
     )
     optimizer: t.Literal['BFGS', 'L-BFGS-B'] = Field(
         default='BFGS', description='Of scipy; BFGS needs the square of the number of coefficients in memory.'
     )
-    max_epochs: int = Field(default=200, ge=1, description='Largest number of steps of the optimizer.')
-    batch_size: int = Field(default=100, ge=1, description='Number of frames evaluated at once.')
+    max_epochs: int = Field(default=200, ge=1, le=1_000_000, description='Largest number of steps of the optimizer.')
+    batch_size: int = Field(default=100, ge=1, le=100_000, description='Number of frames evaluated at once.')
     test_fraction: float = Field(
         default=0.0, ge=0, le=0.5, description='Share of the frames kept out of the fit, to watch the error on them.'
     )

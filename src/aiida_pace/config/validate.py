@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
-from pydantic import Field, PositiveInt
+import typing as t
+
+from pydantic import Field
 
 from aiida_pace.config.base import Config
 
@@ -10,6 +12,9 @@ __all__ = (
     'PropertyTolerances',
     'ValidationConfig',
 )
+
+
+Repetitions = t.Annotated[int, Field(ge=1, le=10)]
 
 
 class ValidationConfig(Config):
@@ -23,18 +28,19 @@ class ValidationConfig(Config):
         le=0.3,
         description='The equation of state goes from 1 - this to 1 + this times the volume of the structure.',
     )
-    volume_count: int = Field(default=7, ge=5, description='Number of volumes of the equation of state.')
+    volume_count: int = Field(default=7, ge=5, le=101, description='Number of volumes of the equation of state.')
     strain: float = Field(
         default=0.005, gt=0, le=0.03, description='Strain of the frames that elastic constants come from.'
     )
     displacement: float = Field(
         default=0.03, gt=0, le=0.1, description='Displacement of the atoms that phonons come from, in Å.'
     )
-    supercell: tuple[PositiveInt, PositiveInt, PositiveInt] = Field(
-        default=(2, 2, 2), description='Number of primitive cells along each vector of it, for phonons.'
+    supercell: tuple[Repetitions, Repetitions, Repetitions] = Field(
+        default=(2, 2, 2), strict=False, description='Number of primitive cells along each vector of it, for phonons.'
     )
     qpoints: tuple[str, ...] | None = Field(
         default=None,
+        strict=False,
         description='Special points of the lattice to compute phonons at, by the names of ASE (G is Γ); null for all '
         'that the supercell has exactly.',
     )
@@ -46,11 +52,12 @@ class ValidationConfig(Config):
 class PropertyTolerances(Config):
     """How far a property may be from that of DFT; null for one that is reported but not judged."""
 
-    lattice_constant: float | None = Field(default=0.1, gt=0, description='Of the lattice constant, in %.')
-    bulk_modulus: float | None = Field(default=2.0, gt=0, description='Of the bulk modulus, in %.')
+    lattice_constant: float | None = Field(default=0.1, gt=0, le=1000, description='Of the lattice constant, in %.')
+    bulk_modulus: float | None = Field(default=2.0, gt=0, le=1000, description='Of the bulk modulus, in %.')
     elastic_constants: float | None = Field(
         default=5.0,
         gt=0,
+        le=1000,
         description='Of each elastic constant, in %; of a tenth of the largest one where the constant is smaller.',
     )
-    phonons: float | None = Field(default=0.2, gt=0, description='Of each phonon frequency, in THz.')
+    phonons: float | None = Field(default=0.2, gt=0, le=1000, description='Of each phonon frequency, in THz.')

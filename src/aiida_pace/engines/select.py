@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import argparse
+import json
 import sys
 import time
 import typing as t
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Collection, Mapping, Sequence
+from pathlib import Path
 
 import numpy as np
 import numpy.typing as npt
@@ -33,6 +35,8 @@ def select(
     model: AceModel,
     max_frames: int,
     active_set: Mapping[str, FloatArray] | None = None,
+    *,
+    candidates: Collection[int] | None = None,
     progress: t.TextIO | None = None,
 ) -> tuple[IntArray, IntArray]:
     """Return the indices (k,) of the selected frames, the best one first, and of each how many atoms enter (k,).
@@ -44,12 +48,14 @@ def select(
 
     :param max_frames: largest number of frames to select; fewer are when fewer enter.
     :param active_set: inverted active set, a matrix by element; without one nothing counts as known.
+    :param candidates: indices of the frames that may be selected; without, all may.
     :param progress: where to tell, ten times in all, how far the evaluation is.
     :raises EvaluationError: naming the frame that cannot be evaluated, or the element of which there are too few atoms.
     """
     from pyace.activelearning import compute_A_active_inverse, compute_active_set
 
-    rows, owners = _projections(frames, model, progress)
+    considered = np.arange(len(frames)) if candidates is None else np.unique(np.array(list(candidates), dtype='i8'))
+    rows, owners = _projections(frames, considered, model, progress)
     species = dict(model.basis.elements_to_index_map)
     known = None
     if active_set is not None:
@@ -76,25 +82,27 @@ def select(
 
 
 def _projections(
-    frames: Frames, model: AceModel, progress: t.TextIO | None
+    frames: Frames, considered: IntArray, model: AceModel, progress: t.TextIO | None
 ) -> tuple[dict[int, FloatArray], dict[int, IntArray]]:
     """Return, by pyace's index of an element, the basis functions of its learned atoms, and the frames of these atoms.
 
-    Rows are (atoms, functions), the frames (atoms,): in the order of the frames and their atoms.
+    Only the frames ``considered``, in rising order, take part. Rows are (atoms, functions), the frames (atoms,): in the
+    order of the frames and their atoms.
     """
     from pyace.activelearning import compute_number_of_functions
 
-    count, is_learned = len(frames), learned_atoms(frames)
+    frame_of = np.repeat(np.arange(len(frames)), frames.sizes)
+    is_learned = learned_atoms(frames) & np.isin(frame_of, considered)
     species = np.full(len(chemical_symbols), -1)
     for element, index in model.basis.elements_to_index_map.items():
         species[chemical_symbols.index(element)] = index
     kinds = species[frames.numbers]
-    frame_of = np.repeat(np.arange(count), frames.sizes)
     owners = {int(kind): frame_of[is_learned & (kinds == kind)] for kind in species[species >= 0]}
     functions = compute_number_of_functions(model.basis)
     rows = {kind: np.zeros((len(owner), functions[kind])) for kind, owner in owners.items()}
     filled = dict.fromkeys(rows, 0)
-    for index in range(count):
+    count = len(considered)
+    for number, index in enumerate(considered.tolist(), start=1):
         part = frames.atoms_slice(index)
         if is_learned[part].any():
             for atom, row in enumerate(_rows(frames, index, model)):
@@ -102,8 +110,8 @@ def _projections(
                 if is_learned[part][atom]:
                     rows[kind][filled[kind]] = row
                     filled[kind] += 1
-        if progress is not None and (index + 1) * 10 // count > index * 10 // count:
-            print(f'evaluated {index + 1} of {count} frames', file=progress, flush=True)
+        if progress is not None and number * 10 // count > (number - 1) * 10 // count:
+            print(f'evaluated {number} of {count} frames', file=progress, flush=True)
     return rows, owners
 
 
@@ -127,6 +135,9 @@ def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 only when the output file is complete."""
     parser = argument_parser(PROGRAM, __doc__, output='selection.npz')
     parser.add_argument('--max-frames', type=_positive, required=True, help='largest number of frames to select')
+    parser.add_argument(
+        '--candidates', type=Path, help='JSON list: indices of the frames that may be selected; default: all'
+    )
     arguments = parser.parse_args(argv)
     return run(PROGRAM, lambda: _run(arguments))
 
@@ -146,9 +157,28 @@ def _run(arguments: argparse.Namespace) -> None:
     if model.has_active_set:
         with np.load(arguments.active_set, allow_pickle=False) as archive:
             active_set = {element: archive[element] for element in archive.files}
-    indices, entered = select(frames, model, arguments.max_frames, active_set, progress=sys.stderr)
+    candidates = _candidates(arguments.candidates, len(frames))
+    indices, entered = select(
+        frames, model, arguments.max_frames, active_set, candidates=candidates, progress=sys.stderr
+    )
     with whole_file(arguments.output) as handle:
         np.savez(handle, indices=indices, entered=entered, wall_time_seconds=time.perf_counter() - start)
+
+
+def _candidates(path: Path | None, count: int) -> list[int] | None:
+    """Return the indices in a file.
+
+    :raises EvaluationError: when it holds anything but indices of ``count`` frames.
+    """
+    if path is None:
+        return None
+    try:
+        indices = json.loads(path.read_text(encoding='utf-8'))
+    except (OSError, ValueError) as exception:
+        raise EvaluationError(f'the candidates cannot be read: {exception}') from exception
+    if not isinstance(indices, list) or not all(type(index) is int and 0 <= index < count for index in indices):
+        raise EvaluationError(f'the candidates are not a list of numbers from 0 to {count - 1}')
+    return indices
 
 
 if __name__ == '__main__':

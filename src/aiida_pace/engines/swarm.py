@@ -43,7 +43,7 @@ Made = tuple[Frames, str]
 
 @dataclasses.dataclass(frozen=True)
 class SwarmSettings:
-    """What `aiida_pace.config.SwarmConfig`, which needs pydantic, describes."""
+    """What `aiida_pace.config.SwarmConfig`, which needs pydantic, describes, and the shortest distance."""
 
     count: int
     shares: Mapping[str, float]
@@ -217,7 +217,9 @@ def _account(frames: Frames, swarms: Sequence[Swarm]) -> dict[str, t.Any]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 only when the output is complete."""
     parser = argument_parser(PROGRAM, __doc__, output='swarm.npz')
-    parser.add_argument('--settings', type=Path, required=True, help='JSON object: all settings of `SwarmConfig`')
+    parser.add_argument(
+        '--settings', type=Path, required=True, help='JSON object: all settings of `SwarmConfig`, and `closest`'
+    )
     parser.add_argument('--seed', type=int, required=True, help='random seed, 0 or more')
     arguments = parser.parse_args(argv)
     return run(PROGRAM, lambda: _run(arguments))

@@ -4,19 +4,40 @@ from __future__ import annotations
 
 import sqlite3
 import typing as t
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import closing
 from pathlib import Path
 
 import numpy as np
 from ase import Atoms
+from ase.calculators.calculator import all_properties
+from ase.calculators.singlepoint import SinglePointCalculator
 from ase.db import connect
 from ase.db.core import check
 from ase.db.row import AtomsRow
 
+from aiida_pace.formats.images import Fault, Image, shown
+from aiida_pace.formats.units import units_in
 from aiida_pace.frames import Frames
 
 __all__ = ('AseDatabaseError', 'read_ase_db', 'write_ase_db')
+
+#: Arrays that a row may have beside its positions.
+ARRAYS = ('initial_charges', 'initial_magmoms', 'masses', 'momenta', 'tags')
+
+#: What ASE's reader and SQLite raise at a damaged database.
+FAULTS = (
+    ArithmeticError,
+    AssertionError,
+    AttributeError,
+    LookupError,
+    MemoryError,
+    OSError,
+    RuntimeError,
+    TypeError,
+    ValueError,
+    sqlite3.Error,
+)
 
 
 class AseDatabaseError(ValueError):
@@ -50,45 +71,74 @@ def _may_be_pair(name: str, value: str | float) -> bool:
     return True
 
 
-def read_ase_db(path: str | Path) -> Iterator[Atoms | str]:
+def read_ase_db(path: str | Path) -> Iterator[Image | Fault]:
     """Read a database row by row; key-value pairs and data come in ``info``, or in ``arrays`` with one row per atom.
+
+    Constraints are not read.
 
     :return: for each row the structure or, when it cannot be made, why.
     :raises AseDatabaseError: when the file is no database of ASE, or a broken one; it is not touched.
     """
     _check(path)
     try:
-        for row in connect(str(path), type='db', use_lock_file=False).select():
-            yield _structure(row)
-    except (AssertionError, OSError, ValueError, sqlite3.Error) as exception:
-        raise AseDatabaseError(f'the database cannot be read: {exception}') from exception
+        with connect(str(path), type='db', use_lock_file=False) as database:
+            units = units_in(database.metadata)
+            for row in database.select():
+                yield _image(row, units)
+    except FAULTS as exception:
+        raise AseDatabaseError(f'the database cannot be read: {shown(exception)}') from exception
 
 
 def _check(path: str | Path) -> None:
     """Refuse other files before ASE opens one, as it makes tables where there are none.
 
-    :raises AseDatabaseError: when the file is no database of ASE.
+    :raises AseDatabaseError: when the file is no database of ASE, or not all of one.
     """
     uri = f'{Path(path).resolve().as_uri()}?mode=ro'
     try:
         with closing(sqlite3.connect(uri, uri=True)) as connection:
             found = connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE name='systems'").fetchone()[0]
-    except sqlite3.Error as exception:
-        raise AseDatabaseError(f'the file is no database: {exception}') from exception
+            state = connection.execute('PRAGMA integrity_check(1)').fetchone()[0]
+    except FAULTS as exception:
+        raise AseDatabaseError(f'the file is no database: {shown(exception)}') from exception
+    with open(path, 'rb') as handle:
+        header = handle.read(32)
+    # SQLite reads what is missing of the last page as zeros (Database File Format, sections 1.3.2 and 1.3.7).
+    size = int.from_bytes(header[16:18], 'big') * int.from_bytes(header[28:32], 'big')
+    if Path(path).stat().st_size < size:
+        raise AseDatabaseError('the database is cut short')
+    if state != 'ok':
+        raise AseDatabaseError(f'the database is damaged: {shown(state)}')
     if not found:
         raise AseDatabaseError('the file is a database, but none of ASE: it has no table `systems`')
 
 
-def _structure(row: AtomsRow) -> Atoms | str:
+def _image(row: AtomsRow, units: Mapping[str, str]) -> Image | Fault:
     """Return the structure of a row, or why there is none."""
+    place = f'row {row.get("id")}'
     try:
-        atoms = row.toatoms()
-        extras: dict[str, t.Any] = {**row.data, **row.key_value_pairs}
-        for name, value in extras.items():
-            if np.shape(value)[:1] == (len(atoms),) and name not in atoms.arrays:
+        atoms = Atoms(row['numbers'], row.positions, cell=row.cell, pbc=row.pbc)
+        atoms.arrays |= {name: row[name] for name in ARRAYS if row.get(name) is not None}
+        for name, value in {**row.data, **row.key_value_pairs}.items():
+            if _rows(value) == len(atoms) and name not in atoms.arrays:
                 atoms.arrays[name] = np.asarray(value)
             else:
                 atoms.info[name] = value
-    except (AssertionError, AttributeError, IndexError, KeyError, TypeError, ValueError) as exception:
-        return f'not readable ({type(exception).__name__}: {exception})'
-    return t.cast(Atoms, atoms)
+        if row.get('_constraints'):
+            atoms.info['constraints'] = 'not read'
+        results = {name: row[name] for name in all_properties if row.get(name) is not None}
+        if results:
+            atoms.calc = SinglePointCalculator(atoms, **results)
+    except FAULTS as exception:
+        return Fault(f'not readable ({type(exception).__name__}: {shown(exception)})', place)
+    return Image(atoms, place, units)
+
+
+def _rows(value: t.Any) -> int | None:
+    """Return the length of something that is an array or can be one, or None."""
+    if isinstance(value, (str, bytes, Mapping)):
+        return None
+    try:
+        return int(np.shape(value)[0])
+    except (IndexError, TypeError, ValueError):  # a number, or a list of lists of different lengths
+        return None

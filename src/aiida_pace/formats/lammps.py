@@ -38,6 +38,9 @@ class Orientation:
     nothing a potential sees. A skewed cell is replaced by a less skewed one of the same lattice, because the barostat
     stops at a tilt of 1.5 edges.
 
+    `ase.calculators.lammps.Prism` does the same, but its rotation is orthogonal to 1e-6 only for a skewed cell, and
+    with a reduced cell it wraps every vector, forces too.
+
     :param cell: (3, 3) the cell in LAMMPS, vectors as rows, in Å; no tilt exceeds half an edge.
     :param rotation: (3, 3) orthogonal; ``vectors @ rotation`` are vectors in LAMMPS.
     :param combinations: (3, 3) integers; ``combinations @ cell`` are the cell vectors of the structure in LAMMPS.
@@ -108,6 +111,9 @@ def data_file(
     triclinic: bool = False,
 ) -> str:
     """Return a data file of ``atom_style atomic`` with all digits of the numbers; atom ``i`` has the id ``i + 1``.
+
+    `ase.io.lammpsdata.write_lammps_data` leaves out tilts below 1e-4 of the edges, and changes the tenth digit of the
+    masses.
 
     :param numbers: (N,) atomic numbers.
     :param positions: (N, 3) in Å, before the rotation.

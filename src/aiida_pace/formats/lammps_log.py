@@ -10,7 +10,7 @@ from collections.abc import Iterable, Sequence
 import numpy as np
 import numpy.typing as npt
 
-__all__ = ('Log', 'parse_log')
+__all__ = ('Log', 'parse_log', 'without_position')
 
 FloatArray = npt.NDArray[np.float64]
 
@@ -26,6 +26,8 @@ THERMO_COLUMNS = {
 
 _WALL_TIME = re.compile(r'^Total wall time: (\d+):(\d+):(\d+)', re.MULTILINE)
 _ERROR = re.compile(r'^ERROR(?: on proc \d+)?: (.+)', re.MULTILINE)
+#: Where in its source LAMMPS gave up: `(src/thermo.cpp:494)`, `(../force.cpp:275)`, `((library):0)`.
+_POSITION = re.compile(r' *\((?:\(library\)|[\w./+-]+\.\w+):\d+\)$')
 _VERSION = re.compile(r'^LAMMPS \(([^)]+)\)', re.MULTILINE)
 
 
@@ -34,7 +36,7 @@ class Log:
     """A log.
 
     :param version: date that names the release of LAMMPS.
-    :param error: what LAMMPS says of its failure; empty without one.
+    :param error: what LAMMPS says of its failure, without the position in its source; empty without one.
     :param wall_time_seconds: of the whole run; None when it never ended.
     :param thermo: the columns of `THERMO_COLUMNS`, (n,) each, steps in ascending order, each once; in LAMMPS' units.
     """
@@ -54,10 +56,15 @@ def parse_log(text: str) -> Log:
         seconds = float(3600 * hours + 60 * minutes + rest)
     return Log(
         version=version.group(1) if version else '',
-        error=error.group(1).strip() if error else '',
+        error=without_position(error.group(1).strip()) if error else '',
         wall_time_seconds=seconds,
         thermo=_thermo(text.splitlines()),
     )
+
+
+def without_position(message: str) -> str:
+    """Return a message of LAMMPS without the position in its source at the end, which tells users nothing."""
+    return _POSITION.sub('', message)
 
 
 def _thermo(lines: Iterable[str]) -> dict[str, FloatArray]:

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import contextlib
 import dataclasses
+import gzip
+import pickle
 import re
 import typing as t
 from collections.abc import Mapping, Sequence
@@ -12,9 +15,9 @@ from pathlib import Path
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
-from ase.geometry import complete_cell, minkowski_reduce
 
 from aiida_pace.frames import FloatArray, Frames
+from aiida_pace.structures.cells import reduced_cell, vacuum_cell
 from aiida_pace.training.basis_size import SHAPES, basis_stages
 
 if t.TYPE_CHECKING:
@@ -183,38 +186,63 @@ def without_repulsion(potential: str) -> str:
 
 
 def write_dataframe(frames: Frames, target: str | Path | t.BinaryIO) -> None:
-    """Write ``frames`` as pacemaker's gzipped pickle of a pandas data frame, readable by pandas 2 and 3.
+    """Write ``frames`` as pacemaker's gzipped pickle of a pandas data frame, whatever versions write and read it.
 
+    Read were such files with numpy 1.23 to 2.4 and pandas 1.5 to 3.1: the pickle names public constructors only.
     Columns: ``ase_atoms``, ``name`` (``frame_<index>``) and, of labelled frames, ``energy`` (eV), ``forces`` (eV/Å),
     ``w_energy`` (`Frames.weight`) and ``w_forces`` (`Frames.force_weight`); pacemaker uses the weights only when both
     are there, and makes the sum of each kind 1. The cells are those of `accepted_cells`.
     """
-    import pandas as pd
-
     cells, pbc = accepted_cells(frames)
     parts = [frames.atoms_slice(index) for index in range(len(frames))]
     columns: dict[str, t.Any] = {
-        'ase_atoms': _objects(
-            [
-                Atoms(numbers=frames.numbers[part], positions=frames.positions[part], cell=cell, pbc=is_periodic)
-                for part, cell, is_periodic in zip(parts, cells, pbc, strict=True)
-            ]
-        ),
+        'ase_atoms': [
+            Atoms(numbers=frames.numbers[part], positions=frames.positions[part], cell=cell, pbc=is_periodic)
+            for part, cell, is_periodic in zip(parts, cells, pbc, strict=True)
+        ],
         # Names that start with `augmented` would lose nearly all of their weight in pacemaker: never an origin here.
-        'name': _objects([f'frame_{index}' for index in range(len(frames))]),
+        'name': [f'frame_{index}' for index in range(len(frames))],
     }
     if frames.energy is not None and frames.forces is not None:
         columns |= {
-            'energy': frames.energy.copy(),
-            'forces': _objects([frames.forces[part].copy() for part in parts]),
-            'w_energy': frames.weight.copy(),
-            'w_forces': _objects([frames.force_weight[part].copy() for part in parts]),
+            'energy': frames.energy,
+            'forces': [frames.forces[part] for part in parts],
+            'w_energy': frames.weight,
+            'w_forces': [frames.force_weight[part] for part in parts],
         }
-    # Strings as objects, in the index of columns too: pandas 2 cannot read the string type of pandas 3.
-    dataframe = pd.DataFrame({name: pd.Series(column, dtype=column.dtype) for name, column in columns.items()})
-    dataframe.columns = pd.Index(list(columns), dtype=object)
-    # The lowest compression: digits of coordinates hardly compress, and a higher level takes several times as long.
-    dataframe.to_pickle(target, protocol=4, compression={'method': 'gzip', 'compresslevel': 1, 'mtime': 1})
+    with contextlib.ExitStack() as stack:
+        stream = stack.enter_context(open(target, 'wb')) if isinstance(target, (str, Path)) else target
+        # The lowest compression: digits of coordinates hardly compress, and a higher level takes several times as long.
+        with gzip.GzipFile('', 'wb', compresslevel=1, fileobj=stream, mtime=1) as compressed:
+            _DataframePickler(t.cast(t.IO[bytes], compressed), protocol=4).dump(_Dataframe(columns))
+
+
+@dataclasses.dataclass(frozen=True)
+class _Dataframe:
+    """Columns that become a data frame when their pickle is read."""
+
+    columns: dict[str, t.Any]
+
+
+class _DataframePickler(pickle.Pickler):
+    """Writes what makes a data frame by public constructors: what numpy and pandas pickle names private modules.
+
+    numpy 1 cannot read what numpy 2 pickles (``numpy._core``), nor pandas 2 the string type of pandas 3.
+    """
+
+    def reducer_override(self, obj: t.Any) -> t.Any:
+        """Return the constructor of an object and its arguments."""
+        import pandas as pd
+
+        if isinstance(obj, _Dataframe):
+            return pd.DataFrame, (obj.columns,)
+        if isinstance(obj, np.ndarray):
+            # Of a `bytearray` the array is writeable, as one that numpy unpickles.
+            return np.ndarray, (obj.shape, obj.dtype.str, bytearray(obj.tobytes()))
+        if isinstance(obj, Atoms):
+            cell, pbc = obj.cell.array, obj.pbc
+            return Atoms, (None, obj.positions, obj.numbers, *[None] * 6, cell, pbc)
+        return NotImplemented
 
 
 def accepted_cells(frames: Frames) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
@@ -242,14 +270,9 @@ def accepted_cell(
     """
     if not pbc.any():
         return np.eye(3)
-    lattice = np.array(cell, dtype='f8')
-    if not pbc.all():
-        lattice[~pbc] = 0
-        lattice = np.array(complete_cell(lattice))
-        extents = np.ptp(positions @ lattice[~pbc].T, axis=0)
-        lattice[~pbc] *= (extents + vacuum)[:, None]
+    lattice = vacuum_cell(positions, cell, pbc, vacuum)
     if abs(np.linalg.det(lattice)) < MIN_ORTHOGONALITY * np.prod(np.linalg.norm(lattice, axis=1)):
-        lattice = np.array(minkowski_reduce(lattice)[0])
+        lattice = reduced_cell(lattice)
     return lattice if np.linalg.det(lattice) > 0 else -lattice
 
 
@@ -308,11 +331,3 @@ def last_exception(text: str) -> str | None:
         return refusals[-1] if refusals else None
     lines = [line for line in trace.splitlines()[1:] if line.strip()]
     return next((line.strip() for line in lines if not line.startswith(' ')), 'a Python exception without a message')
-
-
-def _objects(values: Sequence[t.Any]) -> npt.NDArray[np.object_]:
-    """Return ``values`` as an array of objects, even where numpy would see a matrix."""
-    array = np.empty(len(values), dtype=object)
-    for index, value in enumerate(values):
-        array[index] = value
-    return array

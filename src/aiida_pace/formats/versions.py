@@ -82,6 +82,9 @@ REQUIREMENTS = {
     'pace-select': Requirement(
         re.compile(r'^pace-select (\S+)', re.MULTILINE), '0.1.0', 'install the release of aiida-pace that runs here'
     ),
+    'pace-label': Requirement(
+        re.compile(r'^pace-label (\S+)', re.MULTILINE), '0.1.0', 'install the release of aiida-pace that runs here'
+    ),
     'pace-lmp': Requirement(
         re.compile(r'^pace-lmp (\S+):', re.MULTILINE), '0.1.0', 'install the release of aiida-pace that runs here'
     ),

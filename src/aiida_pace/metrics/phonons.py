@@ -7,7 +7,7 @@ from collections.abc import Mapping
 
 import numpy as np
 import numpy.typing as npt
-from ase import Atoms, units
+from ase import Atoms
 
 from aiida_pace.config import ValidationConfig
 from aiida_pace.metrics.properties import PropertyError
@@ -44,23 +44,14 @@ def phonon_frequencies(phonons: Phonopy, points: Mapping[str, FloatArray]) -> di
     :param points: in units of the reciprocal vectors of the primitive cell. The splitting of polar crystals at Γ by
         their electric field is left out.
     """
-    frequencies = {}
-    for name, point in points.items():
-        squares = np.linalg.eigvalsh(_dynamical_matrix(phonons, point))
-        # From ASE's unit of time, in which masses are in atomic units and energies in eV, to ps.
-        frequencies[name] = np.sign(squares) * np.sqrt(np.abs(squares)) * 1e3 * units.fs / (2 * np.pi)
-    return frequencies
+    phonons.run_qpoints(np.reshape(list(points.values()), (-1, 3)))
+    return dict(zip(points, phonons.get_qpoints_dict()['frequencies'], strict=True))
 
 
 def gamma_hessian(phonons: Phonopy) -> FloatArray:
     """(3N, 3N) second derivatives of the energy of the primitive cell by displacements, in eV/Å²."""
+    phonons.run_qpoints(np.zeros((1, 3)), with_dynamical_matrices=True)
+    matrices = phonons.get_qpoints_dict()['dynamical_matrices']
+    assert matrices is not None, 'they are asked for'
     masses = np.sqrt(np.repeat(phonons.primitive.masses, 3))
-    return np.asarray(np.real(_dynamical_matrix(phonons, np.zeros(3))) * np.outer(masses, masses))
-
-
-def _dynamical_matrix(phonons: Phonopy, point: FloatArray) -> npt.NDArray[np.complex128]:
-    """(3N, 3N) in eV/(Å² u)."""
-    matrix = phonons.dynamical_matrix
-    assert matrix is not None, 'there are force constants'
-    matrix.run(point)
-    return np.asarray(matrix.dynamical_matrix)
+    return np.asarray(np.real(matrices[0]) * np.outer(masses, masses))

@@ -6,22 +6,15 @@ import dataclasses
 
 import numpy as np
 import numpy.typing as npt
-import spglib
-from ase import Atoms
 from ase.eos import EquationOfState as AseEquationOfState
 from ase.stress import full_3x3_to_voigt_6_stress, voigt_6_to_full_3x3_stress
 from ase.units import GPa
 
-from aiida_pace.structures.crystal import CrystalError, ask_spglib
-
 __all__ = (
-    'CubicConstants',
     'EquationOfState',
     'PropertyError',
-    'cubic_constants',
     'fit_elastic_constants',
     'fit_equation_of_state',
-    'point_group',
 )
 
 FloatArray = npt.NDArray[np.float64]
@@ -97,23 +90,6 @@ def fit_equation_of_state(volumes: npt.ArrayLike, energies: npt.ArrayLike) -> Eq
     )
 
 
-def point_group(atoms: Atoms, tolerance: float = 1e-3) -> FloatArray:
-    """(k, 3, 3) rotations, proper or not, of Cartesian vectors that leave the crystal as it is (found by spglib).
-
-    :param tolerance: largest displacement of an atom from its symmetric place, in Å.
-    :raises PropertyError: when spglib finds no symmetry, not even the identity: atoms too close to each other.
-    """
-    try:
-        found = ask_spglib(spglib.get_symmetry, atoms, symprec=tolerance)
-    except CrystalError as exception:
-        raise PropertyError(str(exception)) from exception
-    rotations = np.unique(found['rotations'], axis=0)
-    # Columns of the transposed cell are its vectors: fractional to Cartesian and back.
-    cell = atoms.cell.array
-    cartesian: FloatArray = cell.T @ rotations @ np.linalg.inv(cell.T)
-    return cartesian
-
-
 def fit_elastic_constants(
     strains: npt.ArrayLike, stresses: npt.ArrayLike, rotations: npt.ArrayLike | None = None
 ) -> FloatArray:
@@ -126,7 +102,7 @@ def fit_elastic_constants(
 
     :param strains: (m, 6) in Voigt order xx yy zz yz xz xy, shears as engineering strains (2 ε_yz, ...).
     :param stresses: (m, 6) in eV/Å³, same order, ASE's sign (positive under tension).
-    :param rotations: (k, 3, 3) Cartesian point group, as `point_group` gives it; none means no symmetry.
+    :param rotations: (k, 3, 3) Cartesian point group, such as `SpaceGroup.rotations`; none means no symmetry.
     :raises PropertyError: when shapes or numbers are wrong, or the strains do not determine all constants.
     """
     strain, stress = np.asarray(strains, dtype='f8'), np.asarray(stresses, dtype='f8')
@@ -163,32 +139,3 @@ def _rotated(tensors: FloatArray, rotations: FloatArray) -> FloatArray:
     full = voigt_6_to_full_3x3_stress(tensors)
     images = np.einsum('kab,mbc,kdc->kmad', rotations, full, rotations)
     return np.asarray(full_3x3_to_voigt_6_stress(images.reshape(-1, 3, 3)))
-
-
-@dataclasses.dataclass(frozen=True)
-class CubicConstants:
-    """The three elastic constants of a cubic crystal, in GPa.
-
-    :param deviation: largest difference in GPa between the matrix and its cubic form: 0 for a cubic crystal.
-    """
-
-    c11: float
-    c12: float
-    c44: float
-    deviation: float
-
-    @property
-    def bulk_modulus(self) -> float:
-        """In GPa."""
-        return (self.c11 + 2 * self.c12) / 3
-
-
-def cubic_constants(constants: npt.ArrayLike) -> CubicConstants:
-    """Average a (6, 6) matrix in GPa of a crystal whose cubic axes lie along x, y and z."""
-    c = np.asarray(constants, dtype='f8')
-    diagonal = np.eye(3, dtype=bool)
-    c11, c12, c44 = (float(block.mean()) for block in (c[:3, :3][diagonal], c[:3, :3][~diagonal], c[3:, 3:][diagonal]))
-    cubic = np.zeros((6, 6))
-    cubic[:3, :3] = np.where(diagonal, c11, c12)
-    cubic[3:, 3:] = c44 * diagonal
-    return CubicConstants(c11=c11, c12=c12, c44=c44, deviation=float(np.abs(c - cubic).max()))

@@ -10,7 +10,7 @@ from pathlib import Path
 from aiida import orm
 from aiida.engine import ExitCode
 
-from aiida_pace.calculations.engine import PaceEngineCalcJob
+from aiida_pace.calculations.engine import PaceProgramCalcJob
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.engines.command import error_prefix
 from aiida_pace.frames import Frames
@@ -20,14 +20,14 @@ __all__ = ('PaceEngineParser', 'PaceFramesParser', 'read_report')
 
 
 class PaceEngineParser(PaceParser):
-    """Parser of a `PaceEngineCalcJob`.
+    """Parser of a `PaceProgramCalcJob`.
 
     The engine moves its output into place when it is complete, so a file that holds what it should is the evidence of
     success. Without it, a line on stderr that starts with `error_prefix` means that the engine refused its input;
     anything else, that it was killed or is broken.
     """
 
-    CALCULATION: t.ClassVar[type[PaceEngineCalcJob]]
+    CALCULATION: t.ClassVar[type[PaceProgramCalcJob]]
 
     def parse(self, **kwargs: t.Any) -> ExitCode | None:
         """Store the results, or tell why there are none."""
@@ -69,16 +69,21 @@ class PaceFramesParser(PaceEngineParser):
         report = read_report(path.with_suffix('.json'))
         if report.get('count') != len(frames):
             raise ValueError(f'it holds {len(frames)} frames, its account tells of {report.get("count")}')
-        if foreign := sorted(set(frames.elements) - set(self.node.inputs.dataset.elements)):
-            raise ValueError(f'it holds {", ".join(foreign)}, which is not in `dataset`')
+        given = self.given()
+        if foreign := sorted(set(frames.elements) - set(given.elements)):
+            raise ValueError(f'it holds {", ".join(foreign)}, which the frames given to the job do not')
         dataset = AtomsDatasetData(frames) if len(frames) else None
         self.out('output_parameters', orm.Dict(report))
         if dataset is None:
             label, key = self.EMPTY
             causes = ', '.join(f'{count} x {cause}' for cause, count in report[key].items())
-            return self._exit(label, count=self.node.inputs.dataset.count, causes=causes or 'none')
+            return self._exit(label, count=len(given), causes=causes or 'none')
         self.out('dataset', dataset)
         return None
+
+    def given(self) -> Frames:
+        """Return the frames that the job was given."""
+        return t.cast(Frames, self.node.inputs.dataset.frames)
 
 
 def read_report(path: Path) -> dict[str, t.Any]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 import zipfile
+from collections.abc import Mapping
 from pathlib import Path
 
 import numpy as np
@@ -14,7 +15,7 @@ from aiida.engine import ExitCode
 from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
 from aiida_pace.parsers.engine import PaceEngineParser
 
-__all__ = ('PaceEvaluateParser', 'read_evaluation')
+__all__ = ('PaceEvaluateParser', 'read_arrays', 'read_evaluation')
 
 
 class PaceEvaluateParser(PaceEngineParser):
@@ -63,17 +64,29 @@ def read_evaluation(
         shapes['grade'] = (atoms_count,)
     if has_posterior:
         shapes |= {'leverage': (atoms_count,), 'force_sigma': (atoms_count,), 'energy_sigma': (count,)}
+    return read_arrays(path, {name: (shape, np.float64) for name, shape in shapes.items()})
+
+
+def read_arrays(
+    path: Path, expected: Mapping[str, tuple[tuple[int, ...], type[np.generic]]]
+) -> dict[str, npt.NDArray[t.Any]]:
+    """Return the arrays of an archive; nothing is unpickled.
+
+    :param expected: shape and type of each array, by name.
+    :raises ValueError: when the file is no such archive, an array lacks or has the wrong shape or type, or a number is
+        not finite.
+    """
     try:
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as exception:
         raise ValueError('it is no archive of plain arrays') from exception
-    if set(arrays) != set(shapes):
-        raise ValueError(f'it holds the arrays {sorted(arrays)}, expected {sorted(shapes)}')
-    for name, shape in shapes.items():
-        if arrays[name].shape != shape or arrays[name].dtype != np.float64:
+    if set(arrays) != set(expected):
+        raise ValueError(f'it holds the arrays {sorted(arrays)}, expected {sorted(expected)}')
+    for name, (shape, dtype) in expected.items():
+        if arrays[name].shape != shape or arrays[name].dtype != dtype:
             found = f'{arrays[name].dtype}{list(arrays[name].shape)}'
-            raise ValueError(f'`{name}` is {found}, expected float64{list(shape)}')
+            raise ValueError(f'`{name}` is {found}, expected {np.dtype(dtype)}{list(shape)}')
         if not np.isfinite(arrays[name]).all():
             raise ValueError(f'`{name}` holds a number that is not finite')
     return arrays

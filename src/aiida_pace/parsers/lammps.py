@@ -16,7 +16,7 @@ from aiida_pace.config import MdConfig
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.formats.lammps import BARS_PER_GIGAPASCAL, Orientation, atom_types
 from aiida_pace.formats.lammps_dump import DumpError, Snapshot, frames_from_snapshots, read_dump, thinned
-from aiida_pace.formats.lammps_log import Log, parse_log
+from aiida_pace.formats.lammps_log import Log, parse_log, without_position
 from aiida_pace.frames import Frames
 from aiida_pace.parsers.base import PaceParser, last_line
 
@@ -49,7 +49,7 @@ class PaceLammpsParser(PaceParser):
     Whatever happened, the frames and thermo data that are there become outputs.
     """
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
 
     def parse(self, **kwargs: t.Any) -> ExitCode | None:
         """Attach all that the run gave, then tell how it ended."""
@@ -61,7 +61,7 @@ class PaceLammpsParser(PaceParser):
                 'ERROR_LOG_MISSING',
                 filename=names.FILENAME_LOG,
                 output=names.FILENAME_OUTPUT,
-                detail=last_line(text),
+                detail=without_position(last_line(text)),
             )
         log = parse_log(self._text(names.FILENAME_LOG))
         config = MdConfig.model_validate(self.node.inputs.parameters.get_dict())

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import typing as t
 import zipfile
+from collections.abc import Collection
 from pathlib import Path
 
 import numpy as np
@@ -12,22 +13,22 @@ from aiida import orm
 from aiida.engine import ExitCode
 
 from aiida_pace.calculations.select import PaceSelectCalculation
-from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.parsers.engine import PaceEngineParser
 
 __all__ = ('PaceSelectParser', 'read_selection')
 
 
 class PaceSelectParser(PaceEngineParser):
-    """Parser of `PaceSelectCalculation`: indices of different frames of the pool, no more than were asked for."""
+    """Parser of `PaceSelectCalculation`: indices of different candidates, no more than were asked for."""
 
-    CACHE_VERSION = 2
+    CACHE_VERSION = 3
     CALCULATION = PaceSelectCalculation
 
     def store(self, path: Path) -> ExitCode | None:
-        """Attach the selected frames, or tell that there are none."""
-        dataset = self.node.inputs.dataset
-        arrays = read_selection(path, dataset.count, self.node.inputs.max_frames.value)
+        """Attach the indices of the selected frames; there may be none."""
+        inputs = self.node.inputs
+        candidates = inputs.candidates.get_list() if 'candidates' in inputs else range(inputs.dataset.count)
+        arrays = read_selection(path, candidates, inputs.max_frames.value)
         indices = arrays['indices'].tolist()
         parameters = {
             'indices': indices,
@@ -35,14 +36,11 @@ class PaceSelectParser(PaceEngineParser):
             'wall_time_seconds': float(arrays['wall_time_seconds']),
         }
         self.out('output_parameters', orm.Dict(parameters))
-        if not indices:
-            return self._exit('ERROR_SELECTION_EMPTY', count=dataset.count)
-        self.out('selected', AtomsDatasetData(dataset.frames.take(indices)))
-        return None
+        return None if indices else self._exit('ERROR_SELECTION_EMPTY', count=len(candidates))
 
 
-def read_selection(path: Path, count: int, max_frames: int) -> dict[str, npt.NDArray[t.Any]]:
-    """Return the arrays of a selection of at most ``max_frames`` out of ``count`` frames; nothing is unpickled.
+def read_selection(path: Path, candidates: Collection[int], max_frames: int) -> dict[str, npt.NDArray[t.Any]]:
+    """Return the arrays of a selection of at most ``max_frames`` of the ``candidates``; nothing is unpickled.
 
     :raises ValueError: when the file is no such archive, or its numbers are no such selection.
     """
@@ -60,8 +58,8 @@ def read_selection(path: Path, count: int, max_frames: int) -> dict[str, npt.NDA
         raise ValueError('its arrays do not fit each other')
     if len(indices) > max_frames or len(set(indices.tolist())) < len(indices):
         raise ValueError(f'`indices` holds {len(indices)} frames, expected at most {max_frames} different ones')
-    if len(indices) and (indices.min() < 0 or indices.max() >= count):
-        raise ValueError(f'`indices` goes from {indices.min()} to {indices.max()}, the pool has {count} frames')
+    if foreign := sorted(set(indices.tolist()) - set(candidates)):
+        raise ValueError(f'`indices` holds {foreign[0]}, which is not a candidate')
     if np.any(entered < 1):
         raise ValueError('`entered` holds a frame of which no atom enters')
     return arrays

@@ -7,12 +7,15 @@ import dataclasses
 from aiida import orm
 from aiida.common import timezone
 
-from aiida_pace.campaign.phases import CAMPAIGN_EXTRA
-from aiida_pace.report import graph
-from aiida_pace.report.graph import ENDED
-from aiida_pace.report.phases import Phase, Progress, phases, progress
-from aiida_pace.report.steps import StepSummary, given_labels, summarise_steps
-from aiida_pace.report.verdicts import Check, Verdict, checks, failed_gates, last_verdict
+from aiida_pace.campaign.history import quiet_rounds
+from aiida_pace.campaign.phases import CAMPAIGN_EXTRA, Phase
+from aiida_pace.campaign.records import Record, ValidationRecord, VerdictRecord
+from aiida_pace.campaign.state import CampaignState, fold
+from aiida_pace.report.checks import Check, checks
+from aiida_pace.report.progress import Progress, progress
+from aiida_pace.report.steps import StepSummary, summarise_steps
+from aiida_pace.workflows import rows
+from aiida_pace.workflows.records import Call, calls, lost_campaign, read_records, start_state
 
 __all__ = ('PROCESS_TYPE', 'CampaignSummary', 'Fault', 'Pause', 'summarise_campaign')
 
@@ -45,12 +48,11 @@ class CampaignSummary:
     :param state: process state in AiiDA's words.
     :param exit_message: why it ended, whatever AiiDA keeps of it.
     :param phase: what the campaign does, in its own words; the last one when it has ended.
-    :param stage: number of the stage of temperature and pressure, from 1; None before the campaign has started.
-    :param quiet_rounds: cycles in a row, up to now, in which every walker came to its end.
-    :param quiet_target: as many of them are asked for.
-    :param labels: labelled frames to train on, those given at the start included.
+    :param stages: number of stages of temperature and pressure; None before the campaign has started.
+    :param quiet_target: number of quiet rounds in a row that are asked for.
+    :param campaign: where it stands, as its work chain and a restart see it.
     :param restarted_from: the campaign that this one goes on from.
-    :param verdict: of the last cycle that was judged.
+    :param lost_campaign: UUID of one of those, when the profile lacks it: its labels and costs are not counted.
     :param failed_gates: a sentence on each property of the last validation that is beyond its tolerance; None when
         there is none.
     :param checks: what the check before the first DFT run found wrong.
@@ -64,16 +66,14 @@ class CampaignSummary:
     phase: str
     cycle: int
     max_cycles: int | None
-    stage: int | None
     stages: int | None
-    quiet_rounds: int
     quiet_target: int | None
-    labels: int
+    campaign: CampaignState
     elapsed: float
     restarted_from: int | None
+    lost_campaign: str | None
     steps: tuple[StepSummary, ...]
     progress: Progress | None
-    verdict: Verdict | None
     failed_gates: tuple[str, ...] | None
     checks: tuple[Check, ...]
     faults: tuple[Fault, ...]
@@ -82,12 +82,32 @@ class CampaignSummary:
     @property
     def is_ended(self) -> bool:
         """Whether the campaign has come to an end, good or bad."""
-        return self.state in ENDED
+        return self.state in rows.ENDED
 
     @property
     def is_ok(self) -> bool:
         """Whether the campaign has converged."""
         return self.state == 'finished' and self.exit_status == 0
+
+    @property
+    def stage(self) -> int:
+        """Number of the stage of temperature and pressure, from 1."""
+        return self.campaign.stage + 1
+
+    @property
+    def labels(self) -> int:
+        """Number of labelled frames to train on, those given at the start included."""
+        return self.campaign.labels
+
+    @property
+    def quiet_rounds(self) -> int:
+        """Number of cycles in a row, up to now, in which every walker came to its end."""
+        return quiet_rounds(self.campaign.history)
+
+    @property
+    def verdict(self) -> VerdictRecord | None:
+        """The verdict on the last cycle that was judged."""
+        return self.campaign.verdict
 
     @property
     def core_seconds(self) -> float:
@@ -123,10 +143,9 @@ def summarise_campaign(node: orm.WorkChainNode) -> CampaignSummary:
         raise ValueError('the node of the campaign is not stored: nothing is known of it yet')
     pk, state = node.pk, node.process_state.value if node.process_state else 'created'
     stand = node.base.extras.get(CAMPAIGN_EXTRA, {})
-    children = phases(pk)
-    running = next((child for child in reversed(children) if child.is_open), None) if state not in ENDED else None
-    verdict = last_verdict(children)
-    steps = summarise_steps(pk, children, verdict.audits if verdict else {})
+    steps = calls(pk)
+    records, start = read_records(pk, steps), start_state(pk)
+    running = next((call for call in reversed(steps) if call.is_open), None) if state not in rows.ENDED else None
     return CampaignSummary(
         pk=pk,
         state=state,
@@ -135,34 +154,40 @@ def summarise_campaign(node: orm.WorkChainNode) -> CampaignSummary:
         phase=stand.get('phase', 'waiting for the daemon'),
         cycle=stand.get('cycle', 0),
         max_cycles=stand.get('max_cycles'),
-        stage=stand.get('stage'),
         stages=stand.get('stages'),
-        quiet_rounds=stand.get('quiet_rounds', 0),
         quiet_target=stand.get('quiet_target'),
-        labels=steps[-1].labels if steps else given_labels(pk),
-        elapsed=((node.mtime if state in ENDED else timezone.now()) - node.ctime).total_seconds(),
-        restarted_from=graph.restarted_from(pk),
-        steps=steps,
+        campaign=fold(records, start),
+        elapsed=((node.mtime if state in rows.ENDED else timezone.now()) - node.ctime).total_seconds(),
+        restarted_from=rows.restarted_from(pk),
+        lost_campaign=lost_campaign(pk),
+        steps=summarise_steps(pk, steps, records, start),
         progress=progress(running) if running else None,
-        verdict=verdict,
-        failed_gates=failed_gates(pk, children),
-        checks=checks(children),
-        faults=_faults(pk, children),
-        pauses=_pauses(pk, node) if state not in ENDED else (),
+        failed_gates=_failed_gates(records, running),
+        checks=checks(steps),
+        faults=_faults(pk, steps),
+        pauses=_pauses(pk, node) if state not in rows.ENDED else (),
     )
 
 
-def _faults(pk: int, children: list[Phase]) -> tuple[Fault, ...]:
+def _failed_gates(records: list[Record], running: Call | None) -> tuple[str, ...] | None:
+    """Return a sentence on every property of the last validation beyond its tolerance; None when it told nothing."""
+    if running is not None and running.step.phase is Phase.VALIDATE:
+        return None
+    validations = [record for record in records if isinstance(record, ValidationRecord)]
+    return validations[-1].failed if validations else None
+
+
+def _faults(pk: int, steps: list[Call]) -> tuple[Fault, ...]:
     """Return what went wrong below the campaign: its phases, their calculations, the jobs of the lanes."""
-    passed = {f'{child.step}_{child.phase}' for child in children if child.status == 0}
+    passed = {call.step.label for call in steps if call.status == 0}
     # A validation has its lanes one call deeper.
-    second = [graph.called(pk, 3, None, (), {2: 'robust_lane%'}), graph.called(pk, 4, None, (), {3: 'robust_lane%'})]
-    retried = {(*path[:-2], path[-1]) for rows in second for path in rows}
-    project = ('id', 'attributes.exit_message', 'attributes.exception', graph.STATE)
+    second = [rows.called(pk, 3, None, (), {2: 'robust_lane%'}), rows.called(pk, 4, None, (), {3: 'robust_lane%'})]
+    retried = {(*path[:-2], path[-1]) for found in second for path in found}
+    project = ('id', 'attributes.exit_message', 'attributes.exception', rows.STATE)
     return tuple(
         Fault('/'.join(path), key, (message or exception or state).strip())
         for depth in (1, 2, 3, 4)
-        for *path, key, message, exception, state in graph.called(pk, depth, graph.FAILED, project)
+        for *path, key, message, exception, state in rows.called(pk, depth, rows.FAILED, project)
         if _is_fault(path, passed, retried)
     )
 
@@ -184,9 +209,9 @@ def _is_fault(path: list[str], passed: set[str], retried: set[tuple[str, ...]]) 
 
 def _pauses(pk: int, node: orm.WorkChainNode) -> tuple[Pause, ...]:
     """Return the processes that wait for somebody: the campaign itself and all below it."""
-    filters = {'and': [{'attributes.paused': True}, graph.OPEN]}
+    filters = {'and': [{'attributes.paused': True}, rows.OPEN]}
     project = ('id', 'attributes.process_label', 'attributes.process_status')
     found = [(pk, node.process_label, node.process_status)] if node.paused else []
     for depth in (1, 2, 3, 4, 5):
-        found += [tuple(row[depth:]) for row in graph.called(pk, depth, filters, project)]
+        found += [tuple(row[depth:]) for row in rows.called(pk, depth, filters, project)]
     return tuple(Pause(key, process or 'process', reason or 'paused') for key, process, reason in found)

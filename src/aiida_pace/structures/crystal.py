@@ -11,10 +11,11 @@ import numpy.typing as npt
 import spglib
 from ase import Atoms
 
+from aiida_pace.structures.cells import reduced
+
 __all__ = (
     'CrystalError',
     'SpaceGroup',
-    'ask_spglib',
     'conventional_lengths',
     'rescaled',
     'special_points',
@@ -22,6 +23,11 @@ __all__ = (
 )
 
 FloatArray = npt.NDArray[np.float64]
+
+#: A standard primitive cell is replaced when its mesh has more than this many times the points of that of the reduced
+#: cell. The limit for a frame that goes to DFT (`cells.SKEWED`) is far above: no strain of a validation brings a frame
+#: beyond it, where it would get another cell and another mesh than the others.
+SKEWED_STANDARD = 1.2
 
 
 class CrystalError(ValueError):
@@ -48,7 +54,7 @@ class SpaceGroup:
         :param tolerance: largest displacement of an atom from its symmetric place, in Å.
         :raises CrystalError: when spglib finds none.
         """
-        found = ask_spglib(spglib.get_symmetry_dataset, atoms, symprec=tolerance)
+        found = _ask_spglib(spglib.get_symmetry_dataset, atoms, symprec=tolerance)
         cell, places = atoms.cell.array, atoms.get_scaled_positions()
         images = np.einsum('kab,nb->kna', found.rotations, places) + found.translations[:, None, :]
         offsets = images[:, :, None, :] - places[None, None, :, :]
@@ -63,19 +69,20 @@ def standard_primitive(atoms: Atoms, tolerance: float) -> Atoms:
 
     The axes of the standard conventional cell lie along x, y, z as far as they can, whatever way the crystal was
     given: elastic constants then have the indices of the textbooks (Togo et al., Sci. Technol. Adv.
-    Mater. Meth. 4, 2384822 (2024)).
+    Mater. Meth. 4, 2384822 (2024)). Of a lattice whose standard primitive vectors are skewed, such as a rhombohedral
+    one with a small angle, the reduced ones are taken.
 
     :param tolerance: largest displacement of an atom from its symmetric place, in Å.
     :raises CrystalError: when the structure is not periodic in all directions or spglib cannot make sense of it.
     """
     if not atoms.pbc.all():
         raise CrystalError('it is not periodic in all three directions: give a crystal')
-    found = ask_spglib(spglib.standardize_cell, atoms, to_primitive=True, no_idealize=False, symprec=tolerance)
+    found = _ask_spglib(spglib.standardize_cell, atoms, to_primitive=True, no_idealize=False, symprec=tolerance)
     cell, places, numbers = (np.asarray(part) for part in found)
     # The first atom at the origin: different cells of one crystal then mostly give the very same frames.
     places = places - places[0]
     places -= np.floor(places + 1e-6)
-    return Atoms(numbers=numbers, scaled_positions=places, cell=cell, pbc=True)
+    return reduced(Atoms(numbers=numbers, scaled_positions=places, cell=cell, pbc=True), SKEWED_STANDARD)
 
 
 def conventional_lengths(atoms: Atoms, tolerance: float) -> FloatArray:
@@ -83,7 +90,7 @@ def conventional_lengths(atoms: Atoms, tolerance: float) -> FloatArray:
 
     :raises CrystalError: when spglib finds no symmetry.
     """
-    found = ask_spglib(spglib.standardize_cell, atoms, to_primitive=False, no_idealize=False, symprec=tolerance)
+    found = _ask_spglib(spglib.standardize_cell, atoms, to_primitive=False, no_idealize=False, symprec=tolerance)
     return np.asarray(np.linalg.norm(found[0], axis=1))
 
 
@@ -103,7 +110,7 @@ def rescaled(atoms: Atoms, ratio: float) -> Atoms:
     return copy
 
 
-def ask_spglib(function: Callable[..., t.Any], atoms: Atoms, **settings: t.Any) -> t.Any:
+def _ask_spglib(function: Callable[..., t.Any], atoms: Atoms, **settings: t.Any) -> t.Any:
     """Return what a function of spglib says of a crystal.
 
     :raises CrystalError: when it says nothing; by a switch that is global, spglib then raises or returns None.

@@ -7,6 +7,7 @@ import hashlib
 import itertools
 import typing as t
 from collections import defaultdict
+from weakref import WeakKeyDictionary
 
 import numpy as np
 import numpy.typing as npt
@@ -32,12 +33,22 @@ MARKS_OF_GRID = [0, NEIGHBOURS // 2, NEIGHBOURS - 1, -NEIGHBOURS, -NEIGHBOURS //
 MAX_ALL_PAIRS = 48
 
 
-def exact_fingerprints(frames: Frames) -> list[bytes]:
+#: The digests that were computed, as long as their frames are in memory; frames never change.
+_digests: WeakKeyDictionary[Frames, tuple[bytes, ...]] = WeakKeyDictionary()
+
+
+def exact_fingerprints(frames: Frames) -> tuple[bytes, ...]:
     """Return one digest per frame; two frames share it when they are the same, atom by atom, after rounding to 1e-6 Å.
 
     Atomic numbers, positions, cell and periodic directions count; labels, grades, weights and origins do not. Frames
     that differ by the order of their atoms, a translation or the choice of the cell have different digests.
     """
+    if frames not in _digests:
+        _digests[frames] = _computed_digests(frames)
+    return _digests[frames]
+
+
+def _computed_digests(frames: Frames) -> tuple[bytes, ...]:
     # Adding zero turns the -0.0 that rounding leaves into 0.0.
     positions = np.round(frames.positions, EXACT_DECIMALS) + 0.0
     cells = np.round(frames.cells, EXACT_DECIMALS) + 0.0
@@ -48,7 +59,7 @@ def exact_fingerprints(frames: Frames) -> list[bytes]:
         for array in (positions[part], cells[index], frames.pbc[index]):
             digest.update(array.tobytes())
         digests.append(digest.digest())
-    return digests
+    return tuple(digests)
 
 
 def duplicate_indices(frames: Frames) -> list[int]:

@@ -11,12 +11,12 @@ from collections.abc import Mapping, Sequence
 import numpy as np
 from ase import Atoms
 
-from aiida_pace.config import InitialSetConfig
+from aiida_pace.config import CLOSEST, InitialSetConfig
 from aiida_pace.frames import Frames
 from aiida_pace.structures.fingerprint import DistinctFrames, duplicate_indices, near_duplicate_indices
 from aiida_pace.structures.guards import closest_approach
 from aiida_pace.structures.lattices import bond_of
-from aiida_pace.structures.recipe_context import RecipeContext
+from aiida_pace.structures.recipe_context import CUTOFF, RecipeContext
 from aiida_pace.structures.recipes import ALWAYS, RECIPES, isolated_atom
 from aiida_pace.structures.shares import split_count
 
@@ -34,23 +34,27 @@ __all__ = (
 
 
 def generate_initial_set(
-    element: str | Sequence[str],
+    elements: str | Sequence[str],
     count: int,
+    seed: int | np.random.Generator = 1,
     *,
-    seed: int | np.random.Generator,
     config: InitialSetConfig | None = None,
     structures: Sequence[Atoms] = (),
+    closest: float = CLOSEST,
+    cutoff: float = CUTOFF,
 ) -> Frames:
     """Return exactly ``count`` frames: an isolated atom per element first (they count), then the recipes in turn.
 
-    The same arguments give the same frames. No distance is shorter than ``config.closest`` times the sum of the
-    covalent radii. `bond_sources` tells where the lattice constants come from; one that is only an estimate gives a
-    warning and a wider range of volumes.
+    The same arguments give the same frames. `bond_sources` tells where the lattice constants come from; one that is
+    only an estimate gives a warning and a wider range of volumes.
 
-    :param element: one chemical symbol or several.
+    :param elements: one chemical symbol or several.
     :param count: number of frames in all.
-    :param seed: of the random generator, or the generator itself.
+    :param seed: of the random generator, or the generator itself; by default that of a campaign.
+    :param config: the settings of the recipes; by default those of `InitialSetConfig`.
     :param structures: the user's own structures, for the recipe ``user``.
+    :param closest: no distance is shorter than this times the sum of the two covalent radii.
+    :param cutoff: of the fit, in Å: dimers and trimers reach out to it.
     :returns: frames whose ``origin`` is the name of the recipe: ``isolated_atom``, ``dimer``, ``trimer``,
         ``bulk/fcc``, ``compound/rocksalt``, ``alloy/bcc``, ``supercell/fcc``, ``vacancy``, ``interstitial``,
         ``surface/fcc111``, ``packing``, ``user``.
@@ -58,9 +62,10 @@ def generate_initial_set(
         share applies, or a structure of the user's is not fit.
     """
     config = config or InitialSetConfig()
-    elements = _elements(element)
+    elements = _elements(elements)
     counts = _counts(elements, count, config, has_structures=bool(structures))
-    frames = _made(elements, counts, seed, config, structures)
+    rng = np.random.default_rng(seed)
+    frames = _made(counts, RecipeContext(elements, config, rng, tuple(structures), closest, cutoff))
     if duplicates := duplicate_indices(frames):
         raise ValueError(
             f'the settings leave room for fewer than {count} distinct frames (`{frames.origin[duplicates[0]]}` repeats '
@@ -88,6 +93,8 @@ def generate_pool(
     seed: int | np.random.Generator,
     config: InitialSetConfig | None = None,
     structures: Sequence[Atoms] = (),
+    closest: float = CLOSEST,
+    cutoff: float = CUTOFF,
 ) -> Pool:
     """Return the isolated atoms, dimers and trimers of a set of ``count`` frames, and what to choose the rest from.
 
@@ -101,7 +108,8 @@ def generate_pool(
     counts |= split_count(config.pool_count if choosable else 0, choosable)
     if counts['user']:
         counts['user'] = max(counts['user'], len(structures))
-    frames = _made(elements, counts, seed, config, structures)
+    rng = np.random.default_rng(seed)
+    frames = _made(counts, RecipeContext(elements, config, rng, tuple(structures), closest, cutoff))
     alike = near_duplicate_indices(frames, config.distinct)
     kept = np.setdiff1d(np.arange(len(frames)), alike)
     return Pool(frames.take(kept), recipe_counts(frames.take(alike)))
@@ -159,27 +167,21 @@ def _counts(elements: Sequence[str], count: int, config: InitialSetConfig, *, ha
     return {'isolated_atom': isolated} | split_count(count - isolated, shares)
 
 
-def _made(
-    elements: tuple[str, ...],
-    counts: Mapping[str, int],
-    seed: int | np.random.Generator,
-    config: InitialSetConfig,
-    structures: Sequence[Atoms],
-) -> Frames:
+def _made(counts: Mapping[str, int], given: RecipeContext) -> Frames:
     """Return the frames, of each recipe as many as ``counts`` says."""
+    elements, config = given.elements, given.config
     for symbol, sentence in bond_sources(elements, config).items():
         if bond_of(symbol, config.lattice_constants).estimated:
             warnings.warn(f'{sentence}; `lattice_constants` takes a better one', stacklevel=3)
-    for index, atoms in enumerate(structures):
-        if error := validate_user_structure(atoms, elements, config):
+    for index, atoms in enumerate(given.structures):
+        if error := validate_user_structure(atoms, elements, given.closest):
             raise ValueError(f'structure {index} {error}')
     images = [isolated_atom(symbol, config) for symbol in elements[: counts['isolated_atom']]]
     # Each recipe has a generator of its own: more frames of one leave the others as they are.
-    generators = dict(zip(RECIPES, np.random.default_rng(seed).spawn(len(RECIPES)), strict=True))
+    generators = dict(zip(RECIPES, given.rng.spawn(len(RECIPES)), strict=True))
     distinct = DistinctFrames(config.distinct)
     for name in RECIPES:
-        given = RecipeContext(elements, config, generators[name], tuple(structures))
-        images += _distinct_images(name, counts[name], given, distinct)
+        images += _distinct_images(name, counts[name], dataclasses.replace(given, rng=generators[name]), distinct)
     return Frames.from_atoms(images)
 
 
@@ -233,7 +235,7 @@ def _elements(element: str | Sequence[str]) -> tuple[str, ...]:
     return elements
 
 
-def validate_user_structure(atoms: Atoms, elements: Sequence[str], config: InitialSetConfig) -> str | None:
+def validate_user_structure(atoms: Atoms, elements: Sequence[str], closest: float) -> str | None:
     """Return why a structure of the user's cannot be taken: other elements, mixed periods, or atoms too close."""
     foreign = set(atoms.get_chemical_symbols()) - set(elements)
     if foreign:
@@ -241,6 +243,6 @@ def validate_user_structure(atoms: Atoms, elements: Sequence[str], config: Initi
     if atoms.pbc.any() and not atoms.pbc.all():
         return 'is periodic in some directions only; add vacuum and make it periodic'
     geometry = (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
-    if closest_approach(*geometry, limit=config.closest) < config.closest:
-        return f'has atoms closer than {config.closest} of the sum of their covalent radii'
+    if closest_approach(*geometry, limit=closest) < closest:
+        return f'has atoms closer than {closest} of the sum of their covalent radii'
     return None

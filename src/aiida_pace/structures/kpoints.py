@@ -25,7 +25,7 @@ def steady_distance(crystals: Iterable[Atoms], distance: float, stretch: float) 
     changes the fewest.
 
     :param crystals: primitive cells.
-    :param distance: in 1/Å, 2π included, as ``PwBaseWorkChain`` takes it.
+    :param distance: in 1/Å, 2π included.
     :param stretch: largest relative change of the length of a cell vector, of both signs.
     """
     lengths = np.concatenate([2 * np.pi * np.linalg.norm(atoms.cell.reciprocal().array, axis=1) for atoms in crystals])

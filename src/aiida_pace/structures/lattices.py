@@ -13,8 +13,8 @@ from ase.build import bulk
 from ase.data import atomic_numbers, reference_states
 from ase.neighborlist import neighbor_list
 
+from aiida_pace.structures.cells import reduced_cell
 from aiida_pace.structures.guards import radii_of
-from aiida_pace.structures.neighbours import reduced_cell
 
 __all__ = ('COMPOUNDS', 'ELEMENTAL', 'Bond', 'Prototype', 'bond_of', 'lattice_constant', 'own_prototype', 'supercell')
 
@@ -181,7 +181,6 @@ def supercell(prototype: Prototype, matrix: tuple[int, ...]) -> tuple[FloatArray
     primitive = np.array(prototype.cell)
     points = np.stack(np.meshgrid(range(h11), range(h22), range(h33), indexing='ij'), axis=-1).reshape(-1, 3)
     cell = reduced_cell(np.array([[h11, 0, 0], [h21, h22, 0], [h31, h32, h33]]) @ primitive)
-    cell *= np.sign(np.linalg.det(cell))
     positions = (points[:, None, :] + np.array(prototype.basis)[None, :, :]).reshape(-1, 3) @ primitive
     sites = np.tile(prototype.sites, len(points))
     for array in (cell, positions, sites):

@@ -6,9 +6,10 @@ import itertools
 
 import numpy as np
 import numpy.typing as npt
-from ase.geometry import complete_cell
 
-__all__ = ('images_within', 'reduced_cell', 'wrapped_vectors')
+from aiida_pace.structures.cells import reduced_cell, whole_cell
+
+__all__ = ('images_within', 'wrapped_vectors')
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -21,27 +22,6 @@ MANY_IMAGES = 343
 FARTHEST_IMAGE = 20
 
 
-def _whole_cell(cell: FloatArray, pbc: npt.NDArray[np.bool_]) -> FloatArray:
-    """Return the cell with vectors of unit length, normal to the others, for the directions that are not periodic."""
-    return np.asarray(cell) if np.all(pbc) else np.asarray(complete_cell(np.where(np.reshape(pbc, (3, 1)), cell, 0.0)))
-
-
-def reduced_cell(cell: FloatArray) -> FloatArray:
-    """Return short vectors of the same lattice: each is shortened by shorter ones until none shrinks."""
-    cell = np.array(cell, dtype='f8')
-    changed = True
-    while changed:
-        changed = False
-        first, second, third = np.argsort(np.einsum('ix,ix->i', cell, cell), kind='stable')
-        for i, j in ((second, first), (third, first), (third, second)):
-            # The margin keeps a tie of exactly one half from going back and forth.
-            share = float(cell[i] @ cell[j] / (cell[j] @ cell[j]))
-            if abs(share) > 0.5 + 1e-9:
-                cell[i] -= round(share) * cell[j]
-                changed = True
-    return cell
-
-
 def wrapped_vectors(
     positions: FloatArray, others: FloatArray, cell: FloatArray, pbc: npt.NDArray[np.bool_], reach: float
 ) -> tuple[FloatArray, FloatArray]:
@@ -52,11 +32,11 @@ def wrapped_vectors(
     :returns: (p, q, 3) vectors and (s, 3) shifts, of which one is zero: every image nearer than ``reach`` is a vector
         plus a shift, and so are some that are farther.
     """
-    cell = _whole_cell(cell, pbc)
+    cell = whole_cell(cell, pbc)
     inverse = np.linalg.inv(cell)
     counts = _image_counts(inverse, pbc, reach)
     if np.prod(2 * counts + 1) > MANY_IMAGES:
-        cell = reduced_cell(cell)
+        cell = reduced_cell(cell, pbc)
         inverse = np.linalg.inv(cell)
         counts = _image_counts(inverse, pbc, reach)
     fractions = (others @ inverse)[None, :, :] - (positions @ inverse)[:, None, :]
@@ -79,7 +59,7 @@ def images_within(
 
     :returns: (m,) atom that each is an image of, the ``N`` atoms themselves first, and (m, 3) positions in Å.
     """
-    cell = reduced_cell(_whole_cell(cell, pbc))
+    cell = reduced_cell(whole_cell(cell, pbc), pbc)
     inverse = np.linalg.inv(cell)
     fractions = positions @ inverse
     fractions[:, pbc] %= 1.0

@@ -10,14 +10,17 @@ import numpy.typing as npt
 from ase import Atoms
 from ase.data import atomic_numbers
 
-from aiida_pace.config import InitialSetConfig
+from aiida_pace.config import CLOSEST, InitialSetConfig, TrainingConfig
 from aiida_pace.structures import lattices
 from aiida_pace.structures.guards import closest_approach, radii_of
 from aiida_pace.structures.lattices import ELEMENTAL, Prototype
 
-__all__ = ('RecipeContext', 'ball', 'opened', 'pushed_apart')
+__all__ = ('CUTOFF', 'RecipeContext', 'ball', 'opened', 'pushed_apart')
 
 FloatArray = npt.NDArray[np.float64]
+
+#: Default cutoff of a fit, in Å.
+CUTOFF = TrainingConfig().cutoff
 
 #: How often a structure with too short a distance is drawn again, each time with smaller displacements and strain.
 ATTEMPTS = 12
@@ -31,12 +34,18 @@ ESTIMATE_MARGIN = 1.3
 
 @dataclasses.dataclass(frozen=True)
 class RecipeContext:
-    """What a recipe needs: the elements, the settings, the random generator, the user's structures."""
+    """What a recipe needs: the elements, the settings, the random generator, the user's structures.
+
+    :param closest: share of the sum of the covalent radii that no distance is below.
+    :param cutoff: of the fit, in Å: dimers and trimers reach out to it.
+    """
 
     elements: tuple[str, ...]
     config: InitialSetConfig
     rng: np.random.Generator
     structures: tuple[Atoms, ...] = ()
+    closest: float = CLOSEST
+    cutoff: float = CUTOFF
 
     @property
     def palettes(self) -> list[tuple[str, ...]]:
@@ -100,9 +109,9 @@ class RecipeContext:
                 deform = rng.uniform(*volumes) ** (1 / 3) * (deform + (strain + strain.T) / 2)
             positions = atoms.positions @ deform + ball(rng, len(atoms)) * length * calm / amount
             cell = atoms.cell.array @ deform
-            if closest_approach(atoms.numbers, positions, cell, atoms.pbc, config.closest) >= config.closest:
+            if closest_approach(atoms.numbers, positions, cell, atoms.pbc, self.closest) >= self.closest:
                 return Atoms(numbers=atoms.numbers, positions=positions, cell=cell, pbc=atoms.pbc)
-        return opened(scaled(atoms, rng.uniform(1.0, 1.05)), config.closest)
+        return opened(scaled(atoms, rng.uniform(1.0, 1.05)), self.closest)
 
 
 def ball(rng: np.random.Generator, count: int) -> FloatArray:

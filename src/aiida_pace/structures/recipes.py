@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable, Sequence
+from collections.abc import Callable
 
 import numpy as np
 import numpy.typing as npt
@@ -11,6 +11,7 @@ from ase import Atoms
 
 from aiida_pace.config import InitialSetConfig
 from aiida_pace.structures import lattices
+from aiida_pace.structures.cells import boxed
 from aiida_pace.structures.guards import radii_of
 from aiida_pace.structures.lattices import COMPOUNDS, Prototype
 from aiida_pace.structures.recipe_context import RecipeContext, contact_diameters, numbers_of, opened, pushed_apart
@@ -23,7 +24,7 @@ Recipe = Callable[[RecipeContext, int], Atoms]
 
 def isolated_atom(element: str, config: InitialSetConfig) -> Atoms:
     """Return one atom in a cubic box; it is not periodic, so that its k-points are Gamma alone."""
-    return _named(_in_vacuum([element], np.zeros((1, 3)), config.vacuum), 'isolated_atom')
+    return _named(boxed(Atoms(element), config.vacuum), 'isolated_atom')
 
 
 def dimer(given: RecipeContext, index: int) -> Atoms:
@@ -33,7 +34,8 @@ def dimer(given: RecipeContext, index: int) -> Atoms:
     shortest, longest = _reach(given, *pair)
     place = ((index // len(pairs)) * (math.sqrt(5) - 1) / 2 + 0.001 * given.rng.uniform()) % 1.0
     distance = shortest + (longest - shortest) * place**1.5
-    return _named(_in_vacuum(pair, np.array([[0.0, 0, 0], [distance, 0, 0]]), given.config.vacuum), 'dimer')
+    atoms = Atoms(pair, positions=[[0, 0, 0], [distance, 0, 0]])
+    return _named(boxed(atoms, given.config.vacuum), 'dimer')
 
 
 def trimer(given: RecipeContext, index: int) -> Atoms:
@@ -49,8 +51,8 @@ def trimer(given: RecipeContext, index: int) -> Atoms:
         one, two = (bond * 1.01 * third / (one + two) for bond in (one, two))
     smallest = math.acos(min(max((one**2 + two**2 - third**2) / (2 * one * two), -1.0), 1.0))
     angle = given.rng.uniform(smallest, math.pi)
-    positions = np.array([[0.0, 0, 0], [one, 0, 0], [two * math.cos(angle), two * math.sin(angle), 0]])
-    return _named(_in_vacuum(symbols, positions, given.config.vacuum), 'trimer')
+    positions = [[0, 0, 0], [one, 0, 0], [two * math.cos(angle), two * math.sin(angle), 0]]
+    return _named(boxed(Atoms(symbols, positions=positions), given.config.vacuum), 'trimer')
 
 
 def bulk(given: RecipeContext, index: int) -> Atoms:
@@ -107,9 +109,8 @@ def interstitial(given: RecipeContext, index: int) -> Atoms:
     hole = int(np.argmax((lengths / radii_of(atoms.numbers)).min(axis=1)))
     atoms.append(str(given.rng.choice(atoms.get_chemical_symbols())))
     atoms.positions[-1] = places[hole]
-    closest = given.config.closest
-    atoms = pushed_apart(atoms, contact_diameters(atoms.get_chemical_symbols(), closest))
-    return _named(opened(atoms, closest), 'interstitial')
+    atoms = pushed_apart(atoms, contact_diameters(atoms.get_chemical_symbols(), given.closest))
+    return _named(opened(atoms, given.closest), 'interstitial')
 
 
 def surface(given: RecipeContext, index: int) -> Atoms:
@@ -143,12 +144,12 @@ def packing(given: RecipeContext, index: int) -> Atoms:
     count = int(rng.integers(min(4, config.max_atoms), config.max_atoms + 1))
     symbols = given.fill(count, palette)
     bonds = np.array([lattices.bond_of(symbol, config.lattice_constants).at(12) for symbol in symbols])
-    diameters = np.maximum(rng.uniform(0.65, 0.82) * bonds, contact_diameters(symbols, config.closest))
+    diameters = np.maximum(rng.uniform(0.65, 0.82) * bonds, contact_diameters(symbols, given.closest))
     volume = np.sum(np.maximum(bonds, diameters / 0.8) ** 3) / math.sqrt(2) * rng.uniform(0.95, 1.5)
     shape = np.exp(rng.uniform(-0.15, 0.15, 3))
     edges = shape * (volume / shape.prod()) ** (1 / 3)
     atoms = Atoms(symbols, positions=rng.uniform(size=(count, 3)) * edges, cell=edges, pbc=True)
-    return _named(opened(pushed_apart(atoms, diameters), config.closest), 'packing')
+    return _named(opened(pushed_apart(atoms, diameters), given.closest), 'packing')
 
 
 def user(given: RecipeContext, index: int) -> Atoms:
@@ -185,20 +186,13 @@ def _named(atoms: Atoms, origin: str) -> Atoms:
     return atoms
 
 
-def _in_vacuum(symbols: Sequence[str], positions: FloatArray, vacuum: float) -> Atoms:
-    """Return a cluster that is not periodic, in the middle of a box with ``vacuum`` between its images, in Å."""
-    edges = np.ptp(positions, axis=0) + vacuum
-    centre = (positions.max(axis=0) + positions.min(axis=0)) / 2
-    return Atoms(symbols, positions=positions - centre + edges / 2, cell=edges, pbc=False)
-
-
 def _reach(given: RecipeContext, first: str, second: str) -> tuple[float, float]:
     """Return the shortest and the longest distance of two atoms in a cluster: 0.7 of the bond to the cutoff, in Å."""
     constants = given.config.lattice_constants
     bond = (lattices.bond_of(first, constants).length + lattices.bond_of(second, constants).length) / 2
     radii = radii_of(numbers_of([first, second]))
-    shortest = max(0.7 * bond, 1.0001 * given.config.closest * float(radii.sum()))
-    return shortest, max(given.config.cutoff, 1.05 * shortest)
+    shortest = max(0.7 * bond, 1.0001 * given.closest * float(radii.sum()))
+    return shortest, max(given.cutoff, 1.05 * shortest)
 
 
 def _crystal(

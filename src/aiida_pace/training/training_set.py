@@ -13,6 +13,7 @@ from ase.data import atomic_numbers, chemical_symbols
 from ase.neighborlist import neighbor_list
 from scipy.spatial import cKDTree
 
+from aiida_pace.formats.labels import ISOLATED_ATOM
 from aiida_pace.frames import FloatArray, Frames
 from aiida_pace.training.basis_size import BasisPlan, least_functions, plan_basis
 
@@ -64,7 +65,7 @@ def training_set(
     if frames.energy is None or frames.forces is None:
         raise TrainingSetError('the data sets hold no energies and forces: label them first')
     energies = _reference_energies(frames, config, known_energies or {})
-    extended = frames.take(np.flatnonzero(~_isolated(frames)))
+    extended = frames.take(np.flatnonzero(~_isolated(frames, config.cutoff)))
     if len(extended) == 0:
         raise TrainingSetError('the data sets hold nothing but isolated atoms: add frames of several atoms')
     weighted = _weighted(extended, config, energies)
@@ -76,15 +77,18 @@ def training_set(
     return TrainingSet(fit=fit, watch=watch, reference_energies=energies)
 
 
-def isolated_atom_energies(frames: Frames) -> dict[str, float]:
-    """Return the energy in eV of each element's frame of one non-periodic atom, for the elements that have one.
+def isolated_atom_energies(frames: Frames, cutoff: float = np.inf) -> dict[str, float]:
+    """Return the energy in eV of each element's frame of one isolated atom, for the elements that have one.
+
+    An atom is isolated when its frame is not periodic or has the origin `ISOLATED_ATOM`, or when no image of it is
+    within ``cutoff`` in Å.
 
     :raises TrainingSetError: when two of one element differ by more than `ENERGY_TOLERANCE`.
     """
     energies: dict[str, float] = {}
     if frames.energy is None:
         return energies
-    for index in np.flatnonzero(_isolated(frames)):
+    for index in np.flatnonzero(_isolated(frames, cutoff)):
         symbol = chemical_symbols[frames.numbers[frames.offsets[index]]]
         energy = float(frames.energy[index])
         first = energies.setdefault(symbol, energy)
@@ -165,9 +169,13 @@ def training_plan(
         raise TrainingSetError(str(exception)) from exception
 
 
-def _isolated(frames: Frames) -> npt.NDArray[np.bool_]:
-    """(n,) whether a frame is one atom that is not periodic."""
-    return np.asarray((frames.sizes == 1) & ~frames.pbc.any(axis=1))
+def _isolated(frames: Frames, cutoff: float) -> npt.NDArray[np.bool_]:
+    """(n,) whether a frame is one atom that is not periodic, named so, or without an image within ``cutoff``."""
+    isolated = np.asarray((frames.sizes == 1) & (~frames.pbc.any(axis=1) | (frames.origin == ISOLATED_ATOM)))
+    for index in np.flatnonzero((frames.sizes == 1) & ~isolated).tolist():
+        place = frames.positions[frames.atoms_slice(index)], frames.cells[index], frames.pbc[index]
+        isolated[index] = not _with_neighbours(*place, cutoff).any()
+    return isolated
 
 
 def _reference_energies(frames: Frames, config: TrainingConfig, known: Mapping[str, float]) -> dict[str, float]:
@@ -176,10 +184,10 @@ def _reference_energies(frames: Frames, config: TrainingConfig, known: Mapping[s
         energies = {**known, **config.reference_energies}
         remedy = 'add it to `reference_energies` in the parameters'
     else:
-        energies = {**known, **isolated_atom_energies(frames)}
+        energies = {**known, **isolated_atom_energies(frames, config.cutoff)}
         remedy = (
-            'add a labelled frame of one non-periodic atom to the data sets, or give `reference_energies` in the '
-            'parameters'
+            'add a labelled frame of one atom, not periodic or in a box larger than the cutoff, to the data sets, or '
+            'give `reference_energies` in the parameters'
         )
     missing = [element for element in sorted({*frames.elements, *known}) if element not in energies]
     if missing:

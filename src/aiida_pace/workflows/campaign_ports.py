@@ -7,7 +7,9 @@ import typing as t
 from aiida import orm
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
-from aiida_pace.config import AuditConfig, GrowthConfig, StopConfig
+from aiida_pace.calculations.base import validate_closest
+from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
+from aiida_pace.config import CLOSEST, AuditConfig, GrowthConfig, StopConfig
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
@@ -26,6 +28,12 @@ from aiida_pace.workflows.validate import ValidateWorkChain
 from aiida_pace.workflows.validators import validate_config, validate_labelled, validate_seed
 
 __all__ = ('define_inputs', 'define_outputs')
+
+#: What the campaign gives to the choice of candidates itself.
+CAMPAIGN_OWN = (
+    *('extrapolative', 'samples', 'known', 'drawn', 'potential', 'active_set'),
+    *('seed', 'closest', 'evaluate'),
+)
 
 
 def define_inputs(spec: WorkChainSpec) -> None:
@@ -59,7 +67,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
     spec.expose_inputs(
         InitialSetWorkChain,
         namespace='initial',
-        exclude=('seed', 'basis.parameters'),
+        exclude=('seed', 'closest', 'basis.parameters'),
         namespace_options={
             'help': 'The structures that are labelled first, when there are no `datasets`: inputs of '
             '`InitialSetWorkChain`.',
@@ -88,6 +96,13 @@ def define_inputs(spec: WorkChainSpec) -> None:
         help='Settings of `StageConfig`, one after another: what the walkers must come through, from the mildest to '
         'the hardest; without, one stage with `explore.lammps.parameters` as they are.',
     )
+    spec.input(
+        'closest',
+        valid_type=orm.Float,
+        default=lambda: orm.Float(CLOSEST),
+        validator=validate_closest,
+        help='No distance in a frame that is made or labelled is below this times the sum of the two covalent radii.',
+    )
     for name, model, purpose in (
         ('stop', StopConfig, 'when the campaign has converged, and when it gives up'),
         ('audit', AuditConfig, 'the frames drawn at random, labelled and never trained on'),
@@ -107,8 +122,8 @@ def define_inputs(spec: WorkChainSpec) -> None:
     spec.expose_inputs(
         LabelWorkChain,
         namespace='label',
-        exclude=('dataset',),
-        namespace_options={'help': 'Labels: inputs of `LabelWorkChain`, with those of `PwBaseWorkChain`.'},
+        exclude=('dataset', 'closest'),
+        namespace_options={'help': 'Labels: inputs of `LabelWorkChain`, with those of the one labeller it shall use.'},
     )
     spec.expose_inputs(
         TrainBaseWorkChain,
@@ -125,8 +140,17 @@ def define_inputs(spec: WorkChainSpec) -> None:
     spec.expose_inputs(
         CandidatesWorkChain,
         namespace='select',
-        exclude=('extrapolative', 'samples', 'potential', 'active_set', 'seed'),
+        exclude=CAMPAIGN_OWN,
         namespace_options={'help': 'Candidates around the halts: inputs of `CandidatesWorkChain`.'},
+    )
+    spec.expose_inputs(
+        PaceEvaluateCalculation,
+        namespace='evaluate',
+        exclude=('dataset', 'potential', 'active_set', 'posterior'),
+        namespace_options={
+            'help': 'What the potential says of candidates, audit frames and the frames of the validation: inputs of '
+            '`PaceEvaluateCalculation`.'
+        },
     )
     spec.expose_inputs(
         ValidateWorkChain,
@@ -148,9 +172,9 @@ def define_outputs(spec: WorkChainSpec) -> None:
         'potential',
         valid_type=AcePotentialData,
         required=False,
-        help='The potential: the last one, unless one before had a lower audit error.',
+        help='The potential: the last one, unless one before had a lower audit error; at 4xx, too.',
     )
-    spec.output('active_set', valid_type=AceActiveSetData, required=False, help='Its active set.')
+    spec.output('active_set', valid_type=AceActiveSetData, required=False, help='The active set of `potential`.')
     spec.output('training', valid_type=orm.Dict, required=False, help='Errors of its fit.')
     spec.output_namespace(
         'datasets',

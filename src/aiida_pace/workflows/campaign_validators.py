@@ -9,12 +9,14 @@ from aiida import orm
 from aiida.common.exceptions import NotExistent
 
 from aiida_pace.calculations.base import validate_active_set
+from aiida_pace.campaign.phases import Origin
 from aiida_pace.config import InitialSetConfig, MdConfig, StageConfig, StopConfig, TrainingConfig, config_error
 from aiida_pace.workflows.initial import InitialSetWorkChain
+from aiida_pace.workflows.label.base import LabelWorkChain
+from aiida_pace.workflows.records import lost_campaign, resumed_state
 from aiida_pace.workflows.validators import (
     validate_embedding,
     validate_executables,
-    validate_pseudos,
     validate_training_data,
 )
 
@@ -48,6 +50,8 @@ def validate_campaign(node: orm.Str | None, port: t.Any) -> str | None:
         return f'`{port.name}`: node {campaign.pk} is no `ActiveLearningWorkChain`.'
     if not campaign.is_terminated:
         return f'`{port.name}`: campaign {campaign.pk} has not ended: wait, or `verdi process kill {campaign.pk}`.'
+    if lost := lost_campaign(t.cast(int, campaign.pk)):
+        return f'`{port.name}`: campaign {campaign.pk} goes on from campaign {lost}: import that one into the profile.'
     return None
 
 
@@ -73,7 +77,7 @@ def validate_campaign_inputs(inputs: Inputs) -> str | None:
     stop = StopConfig.model_validate(inputs['stop'].get_dict())
     if stop.max_cycles < stop.quiet_rounds:
         return '`stop.max_cycles` is below `stop.quiet_rounds`, such a campaign cannot converge: raise it.'
-    if error := _validate_stages(inputs) or _validate_start(inputs):
+    if error := _validate_stages(inputs) or _validate_restart(inputs) or _validate_start(inputs):
         return error
     elements = _elements(inputs)
     found = {symbol for structure in walkers.values() for symbol in structure.get_symbols_set()}
@@ -83,7 +87,7 @@ def validate_campaign_inputs(inputs: Inputs) -> str | None:
             '`initial.elements` or to `datasets`.'
         )
     return (
-        validate_pseudos(elements, inputs['label']['pw']['pseudos'])
+        LabelWorkChain.labeller(inputs['label']).validate_elements(elements)
         or validate_embedding(walkers, inputs['select']['embed'])
         or validate_executables(inputs)
     )
@@ -104,6 +108,22 @@ def _validate_stages(inputs: Inputs) -> str | None:
     return None
 
 
+def _validate_restart(inputs: Inputs) -> str | None:
+    """Refuse a campaign to go on from that has nothing to go on with, or other data sets of the same names."""
+    if 'restart_from' not in inputs:
+        return None
+    campaign = orm.load_node(inputs['restart_from'].value)
+    training = resumed_state(t.cast(int, campaign.pk)).training
+    datasets = inputs.get('datasets', {})
+    if not training and not datasets and 'elements' not in inputs['initial']:
+        return f'`restart_from`: campaign {campaign.pk} has no labels: give `datasets` or `initial.elements`.'
+    for name, node in datasets.items():
+        known = training.get(Origin(given=name).name)
+        if known is not None and known.uuid != node.uuid:
+            return f'`datasets.{name}`: campaign {campaign.pk} has another data set of that name: give a new name.'
+    return None
+
+
 def _validate_start(inputs: Inputs) -> str | None:
     """Refuse a campaign that has nothing to start from."""
     if error := _validate_active_set(inputs):
@@ -116,7 +136,8 @@ def _validate_start(inputs: Inputs) -> str | None:
         return None
     if 'elements' not in inputs['initial']:
         return 'neither `datasets` nor `initial.elements` are given: give labelled frames, or elements to make some of.'
-    initial = {**inputs['initial'], 'basis': {**inputs['initial'].get('basis', {}), 'parameters': orm.Dict()}}
+    basis = {**inputs['initial'].get('basis', {}), 'parameters': orm.Dict()}
+    initial = {**inputs['initial'], 'basis': basis, 'closest': inputs['closest']}
     if error := InitialSetWorkChain.validate_inputs(initial, None):
         return f'`initial`: {error}'
     return _validate_references(inputs, config)

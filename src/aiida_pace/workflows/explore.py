@@ -43,7 +43,8 @@ class ExploreWorkChain(ResumableWorkChain):
             help='Number of walkers at once. `core.direct` has no queue: there, at most the number of cores.',
         )
         spec.expose_inputs(PaceLammpsCalculation, namespace='lammps', exclude=('structure', 'seed'))
-        spec.outline(cls.run_lanes, cls.inspect_walkers, cls.results)
+        steps: t.Any = cls  # for `outline`, steps are functions of any work chain
+        spec.outline(steps.run_lanes, steps.inspect_walkers, steps.results)
         spec.output_namespace(
             'extrapolative',
             valid_type=AtomsDatasetData,
@@ -98,7 +99,7 @@ class ExploreWorkChain(ResumableWorkChain):
                 self.report(f'walker {name} failed: {self.ctx.failures[name]}')
         if not self.ctx.walkers:
             causes = '; '.join(f'{name}: {cause}' for name, cause in self.ctx.failures.items())
-            return self.exit_codes.ERROR_WALKERS_FAILED.format(count=len(self.ctx.failures), causes=causes)
+            return self.exit_codes.ERROR_WALKERS_FAILED.format(count=len(self.ctx.failures), causes=causes)  # type: ignore[no-any-return]
         return None
 
     def results(self) -> None:

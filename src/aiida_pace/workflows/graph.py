@@ -8,6 +8,8 @@ from collections.abc import Iterable
 from aiida import orm
 from aiida.common.links import LinkType
 
+from aiida_pace.formats.text import printable
+
 __all__ = ('cause_of', 'children', 'jobs_of')
 
 #: Exit statuses of ``BaseRestartWorkChain`` that say nothing of the cause.
@@ -31,11 +33,14 @@ def jobs_of(lanes: Iterable[orm.WorkflowNode]) -> dict[str, orm.ProcessNode]:
 
 
 def cause_of(node: orm.ProcessNode | None) -> str:
-    """Return why a process did not finish well; for a restarting work chain that gave up, why its last job did not."""
+    """Return why a process did not finish well; for a restarting work chain that gave up, why its last job did not.
+
+    The text is printable: it goes into messages and data of other processes.
+    """
     if node is None:
         return 'never started, its lane stopped'
     if isinstance(node, orm.WorkChainNode) and node.exit_status in RESTART_STATUSES:
         jobs = [job for job in node.called if isinstance(job, orm.CalcJobNode) and not job.is_finished_ok]
         if jobs:
             return cause_of(max(jobs, key=lambda job: job.ctime))
-    return node.exit_message or node.exception or f'{node.process_label} {node.process_state}'
+    return printable(node.exit_message or node.exception or f'{node.process_label} {node.process_state}')

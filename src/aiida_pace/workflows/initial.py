@@ -9,10 +9,11 @@ from aiida import orm
 from aiida.engine import ExitCode, ToContext, if_
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
+from aiida_pace.calculations.base import validate_closest
 from aiida_pace.calculations.basis import PaceBasisCalculation
 from aiida_pace.calculations.functions.initial import choose_initial, make_initial_pool
 from aiida_pace.calculations.select import PaceSelectCalculation
-from aiida_pace.config import InitialSetConfig, TrainingConfig
+from aiida_pace.config import CLOSEST, InitialSetConfig, TrainingConfig
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.structures.initial import (
     applicable_shares,
@@ -72,27 +73,38 @@ class InitialSetWorkChain(ResumableWorkChain):
             validator=validate_seed,
             help='Random seed of the structures and of what is picked at random.',
         )
+        spec.input(
+            'closest',
+            valid_type=orm.Float,
+            default=lambda: orm.Float(CLOSEST),
+            validator=validate_closest,
+            help='No distance in the set is below this times the sum of the two covalent radii.',
+        )
         spec.expose_inputs(
             PaceBasisCalculation,
             namespace='basis',
             exclude=('elements',),
-            namespace_options={'help': 'The functions of the basis: code and `parameters` of the fit.'},
+            namespace_options={
+                'help': 'The functions of the basis: code and `parameters` of the fit, to whose `cutoff` dimers and '
+                'trimers reach.'
+            },
         )
         spec.expose_inputs(
             PaceSelectCalculation,
-            namespace='select',
-            exclude=('dataset', 'potential', 'active_set', 'max_frames'),
+            namespace='maxvol',
+            exclude=('dataset', 'potential', 'active_set', 'max_frames', 'candidates'),
             namespace_options={'help': 'MaxVol: inputs of `PaceSelectCalculation`.'},
         )
-        for namespace in ('basis', 'select'):
+        for namespace in ('basis', 'maxvol'):
             t.cast(t.Any, spec.inputs)[namespace]['code'].required = False
         spec.inputs.validator = cls.validate_inputs
+        steps: t.Any = cls  # for `outline`, steps are functions of any work chain
         spec.outline(
-            cls.make_pool,
-            cls.inspect_pool,
-            if_(cls.should_select)(cls.make_basis, cls.inspect_basis, cls.select, cls.inspect_selection),
-            cls.choose,
-            cls.inspect_choice,
+            steps.make_pool,
+            steps.inspect_pool,
+            if_(steps.should_select)(steps.make_basis, steps.inspect_basis, steps.select, steps.inspect_selection),
+            steps.choose,
+            steps.inspect_choice,
         )
         spec.output(
             'dataset',
@@ -146,7 +158,12 @@ class InitialSetWorkChain(ResumableWorkChain):
             return f'`count` is {count}, the pool has {config.pool_count}: raise `pool_count` of the `parameters`.'
         if not applicable_shares(elements, config, has_structures=bool(structures)):
             return '`parameters`: no recipe with a share above 0 applies to these elements; raise one in `shares`.'
-        return cls._validate_structures(structures, elements, config) or cls._validate_basis(value, elements, config)
+        if structures and not config.shares.get('user'):
+            return '`structures` are given, but `shares` of the `parameters` has none for the recipe `user`: add it.'
+        for name, structure in sorted(structures.items()):
+            if error := validate_user_structure(structure.get_ase(), elements, value['closest'].value):
+                return f'`structures.{name}` {error}.'
+        return cls._validate_basis(value, elements, config)
 
     @staticmethod
     def _validate_basis(value: Mapping[str, t.Any], elements: list[str], config: InitialSetConfig) -> str | None:
@@ -156,20 +173,9 @@ class InitialSetWorkChain(ResumableWorkChain):
                 training.functions_of(element)
         except ValueError as exception:
             return f'`basis.parameters`: {exception}.'
-        missing = [name for name in ('basis', 'select') if 'code' not in value[name]]
+        missing = [name for name in ('basis', 'maxvol') if 'code' not in value[name]]
         if config.selection == 'd_optimal' and missing:
             return f'`{missing[0]}.code` is missing: give it, or `selection: random` in the `parameters`.'
-        return None
-
-    @staticmethod
-    def _validate_structures(
-        structures: Mapping[str, orm.StructureData], elements: list[str], config: InitialSetConfig
-    ) -> str | None:
-        if structures and not config.shares.get('user'):
-            return '`structures` are given, but `shares` of the `parameters` has none for the recipe `user`: add it.'
-        for name, structure in sorted(structures.items()):
-            if error := validate_user_structure(structure.get_ase(), elements, config):
-                return f'`structures.{name}` {error}.'
         return None
 
     @property
@@ -187,8 +193,10 @@ class InitialSetWorkChain(ResumableWorkChain):
             self.inputs.count,
             self.inputs.parameters,
             self.inputs.seed,
-            **self.inputs.get('structures', {}),
-            metadata={'call_link_label': 'make_pool'},
+            closest=self.inputs.closest,
+            fit=self.inputs.basis.parameters,
+            **{f'structures__{name}': node for name, node in self.inputs.get('structures', {}).items()},
+            metadata={'call_link_label': 'make_pool'},  # type: ignore[arg-type]
         )
         self.ctx.pool, self.ctx.account, self.ctx.selection = results['pool'], results['account'], None
 
@@ -196,7 +204,7 @@ class InitialSetWorkChain(ResumableWorkChain):
         """Stop when no choice from the pool could be enough."""
         count = self.inputs.count.value
         if self.ctx.pool.count < count:
-            return self.exit_codes.ERROR_POOL_INSUFFICIENT.format(available=self.ctx.pool.count, count=count)
+            return self.exit_codes.ERROR_POOL_INSUFFICIENT.format(available=self.ctx.pool.count, count=count)  # type: ignore[no-any-return]
         return self._insufficient() if self.config.selection == 'd_optimal' else None
 
     def _insufficient(self) -> ExitCode | None:
@@ -206,7 +214,7 @@ class InitialSetWorkChain(ResumableWorkChain):
         for element in self.inputs.elements:
             atoms, functions = counts.get(element, 0), config.functions_of(element)
             if atoms <= functions:
-                return self.exit_codes.ERROR_ATOMS_INSUFFICIENT.format(
+                return self.exit_codes.ERROR_ATOMS_INSUFFICIENT.format(  # type: ignore[no-any-return]
                     atoms=atoms, element=element, functions=functions
                 )
         return None
@@ -217,7 +225,7 @@ class InitialSetWorkChain(ResumableWorkChain):
         room = self.inputs.count.value - sum(kept.get(recipe, 0) for recipe in ALWAYS)
         return self.config.selection == 'd_optimal' and room > 0 and self.ctx.pool.count > self.inputs.count.value
 
-    def make_basis(self) -> ToContext:
+    def make_basis(self) -> ToContext[str, t.Any]:
         """Make the functions that the fit will have."""
         inputs = {**self.exposed_inputs(PaceBasisCalculation, 'basis'), 'elements': self.inputs.elements}
         return ToContext(basis=self.submit(PaceBasisCalculation, labelled('basis', inputs)))
@@ -225,13 +233,13 @@ class InitialSetWorkChain(ResumableWorkChain):
     def inspect_basis(self) -> ExitCode | None:
         """Stop when there is no basis."""
         if not self.ctx.basis.is_finished_ok:
-            return self.exit_codes.ERROR_BASIS_FAILED.format(cause=cause_of(self.ctx.basis))
+            return self.exit_codes.ERROR_BASIS_FAILED.format(cause=cause_of(self.ctx.basis))  # type: ignore[no-any-return]
         return None
 
-    def select(self) -> ToContext:
+    def select(self) -> ToContext[str, t.Any]:
         """Rank the frames of the pool; dimers and trimers compete, since they are in the set as well."""
         inputs = {
-            **self.exposed_inputs(PaceSelectCalculation, 'select'),
+            **self.exposed_inputs(PaceSelectCalculation, 'maxvol'),
             'dataset': self.ctx.pool,
             'potential': self.ctx.basis.outputs.basis,
             'max_frames': orm.Int(self.ctx.pool.count),
@@ -242,14 +250,14 @@ class InitialSetWorkChain(ResumableWorkChain):
         """Take the ranking."""
         process = self.ctx.selection_process
         if not process.is_finished_ok:
-            return self.exit_codes.ERROR_SELECTION_FAILED.format(cause=cause_of(process))
+            return self.exit_codes.ERROR_SELECTION_FAILED.format(cause=cause_of(process))  # type: ignore[no-any-return]
         self.ctx.selection = process.outputs.output_parameters
         return None
 
     def choose(self) -> None:
         """Put the set together."""
         ranking = {} if self.ctx.selection is None else {'selection': self.ctx.selection}
-        results = choose_initial(
+        results = choose_initial(  # type: ignore[call-arg]
             self.ctx.pool,
             self.ctx.account,
             self.inputs.count,

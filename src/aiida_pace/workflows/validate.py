@@ -11,7 +11,6 @@ from aiida.engine.processes.workchains.workchain import WorkChainSpec
 from aiida_pace.calculations.base import validate_active_set, validate_known_elements
 from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
 from aiida_pace.calculations.functions.validation import (
-    choose_kpoints_distance,
     make_response_frames,
     make_volume_frames,
     summarise_validation,
@@ -25,7 +24,7 @@ from aiida_pace.structures.deformations import commensurate_points
 from aiida_pace.workflows.graph import cause_of
 from aiida_pace.workflows.label.base import LabelWorkChain
 from aiida_pace.workflows.resumable import ResumableWorkChain, labelled
-from aiida_pace.workflows.validators import validate_config, validate_pseudos
+from aiida_pace.workflows.validators import validate_config
 
 __all__ = ('ValidateWorkChain',)
 
@@ -37,8 +36,9 @@ class ValidateWorkChain(ResumableWorkChain):
     modulus. Then, at the lattice constant of DFT, strained and displaced frames: elastic constants, atoms relaxed by
     linear response, and phonons of the same structure under both methods. Shape and fractional places are those given:
     crystals that leave them free are relaxed beforehand (``residual_force`` and ``residual_shear`` tell). All frames of
-    a crystal have one mesh of k-points, which may be denser than ``label.kpoints_distance`` asks for. Frames that the
-    profile has labelled before are not labelled again, so that the next potential costs no DFT.
+    a crystal are labelled with the same mesh of k-points, where the labeller has any; it may be denser than the one
+    asked for. Frames that the profile has labelled before are not labelled again, so that the next potential costs no
+    DFT.
     """
 
     @classmethod
@@ -78,14 +78,15 @@ class ValidateWorkChain(ResumableWorkChain):
             PaceEvaluateCalculation, namespace='evaluate', exclude=('dataset', 'potential', 'active_set', 'posterior')
         )
         spec.inputs.validator = cls.validate_inputs
+        steps: t.Any = cls  # for `outline`, steps are functions of any work chain
         spec.outline(
-            cls.make_volumes,
-            cls.run_volumes,
-            cls.inspect_volumes,
-            cls.make_responses,
-            if_(cls.has_responses)(cls.run_responses, cls.inspect_responses),
-            cls.summarise,
-            cls.results,
+            steps.make_volumes,
+            steps.run_volumes,
+            steps.inspect_volumes,
+            steps.make_responses,
+            if_(steps.has_responses)(steps.run_responses, steps.inspect_responses),
+            steps.summarise,
+            steps.results,
         )
         spec.output(
             'output_parameters',
@@ -143,7 +144,7 @@ class ValidateWorkChain(ResumableWorkChain):
             remedy = 'give crystals of these elements'
             if error := validate_known_elements(port, elements, potential, remedy):
                 return error
-            if error := validate_pseudos(elements, value['label']['pw']['pseudos']):
+            if error := LabelWorkChain.labeller(value['label']).validate_elements(elements):
                 return f'`{port}`: {error}'
             try:
                 commensurate_points(standard_primitive(structure.get_ase(), config.symmetry_tolerance), config)
@@ -152,13 +153,14 @@ class ValidateWorkChain(ResumableWorkChain):
         return validate_active_set(value.get('active_set'), potential)
 
     def make_volumes(self) -> None:
-        """Make the frames of the equations of state, and choose k-points that no frame of theirs changes."""
-        distance = self.inputs.label['kpoints_distance']
-        self.ctx.kpoints_distance = choose_kpoints_distance(self.inputs.parameters, distance, **self._structures)
-        self.report(f'distance between k-points: {self.ctx.kpoints_distance.value:g} for {distance.value:g} 1/Å')
+        """Make the frames of the equations of state, and choose the settings with which all frames are consistent."""
+        labeller = LabelWorkChain.labeller(self.inputs.label)
+        self.ctx.consistent = labeller.consistent_inputs(self.inputs.parameters, self._structures)
+        for name, node in self.ctx.consistent.items():
+            self.report(f'`label.{labeller.name}.{name}`: {node.value} for {labeller.inputs[name].value}')
         self.ctx.frames = {'volumes': make_volume_frames(self.inputs.parameters, **self._structures)}
 
-    def run_volumes(self) -> ToContext:
+    def run_volumes(self) -> ToContext[str, t.Any]:
         """Label and evaluate them."""
         return self._run('volumes')
 
@@ -177,7 +179,7 @@ class ValidateWorkChain(ResumableWorkChain):
         """Return whether there are any: they may not be asked for, or DFT may have told no volume."""
         return 'responses' in self.ctx.frames
 
-    def run_responses(self) -> ToContext:
+    def run_responses(self) -> ToContext[str, t.Any]:
         """Label and evaluate them."""
         return self._run('responses')
 
@@ -215,15 +217,13 @@ class ValidateWorkChain(ResumableWorkChain):
         """The structures, by the names that calcfunctions take."""
         return {f'structure__{name}': node for name, node in self.inputs.structures.items()}
 
-    def _run(self, step: str) -> ToContext:
+    def _run(self, step: str) -> ToContext[str, t.Any]:
         """Label the frames of ``step``, and evaluate them at the same time."""
         frames = self.ctx.frames[step]
         potential = {name: self.inputs[name] for name in ('potential', 'active_set') if name in self.inputs}
-        label = {
-            **self.exposed_inputs(LabelWorkChain, 'label'),
-            'dataset': frames,
-            'kpoints_distance': self.ctx.kpoints_distance,
-        }
+        label = {**self.exposed_inputs(LabelWorkChain, 'label'), 'dataset': frames}
+        labeller = LabelWorkChain.labeller(label)
+        label[labeller.name] = {**labeller.inputs, **self.ctx.consistent}
         evaluate = {**self.exposed_inputs(PaceEvaluateCalculation, 'evaluate'), **potential, 'dataset': frames}
         self.report(f'{frames.count} frames of the {step}')
         return ToContext(
@@ -240,7 +240,7 @@ class ValidateWorkChain(ResumableWorkChain):
             if output in label.outputs:
                 self.out(f'{port}.{step}', label.outputs[output])
         if not label.is_finished_ok or 'dataset' not in label.outputs:
-            return self.exit_codes.ERROR_LABELS_FAILED.format(step=step, cause=cause_of(label))
+            return self.exit_codes.ERROR_LABELS_FAILED.format(step=step, cause=cause_of(label))  # type: ignore[no-any-return]
         if not evaluation.is_finished_ok:
-            return self.exit_codes.ERROR_EVALUATION_FAILED.format(step=step, cause=cause_of(evaluation))
+            return self.exit_codes.ERROR_EVALUATION_FAILED.format(step=step, cause=cause_of(evaluation))  # type: ignore[no-any-return]
         return None

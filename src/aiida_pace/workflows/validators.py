@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import functools
 import typing as t
-from collections.abc import Callable, Iterable, Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 
 from aiida import orm
 from aiida.common.exceptions import AiidaException
@@ -29,7 +29,6 @@ __all__ = (
     'validate_fraction',
     'validate_labelled',
     'validate_positive',
-    'validate_pseudos',
     'validate_seed',
     'validate_training_data',
 )
@@ -98,14 +97,6 @@ def validate_training_data(datasets: Mapping[str, AtomsDatasetData], config: Tra
     except TrainingSetError as exception:
         return str(exception)
     return next(iter(few_atoms(learned_environments(frames, config.cutoff), config.order).values()), None)
-
-
-def validate_pseudos(elements: Iterable[str], pseudos: Iterable[str]) -> str | None:
-    """Refuse elements that have no pseudopotential."""
-    missing = sorted(set(elements) - set(pseudos))
-    if missing:
-        return f'no pseudopotential for {", ".join(missing)}: add it to `pw.pseudos`, keyed by the element.'
-    return None
 
 
 def validate_embedding(structures: Mapping[str, orm.StructureData], embed: Mapping[str, t.Any]) -> str | None:

@@ -12,6 +12,8 @@ from pathlib import Path
 import pytest
 from aiida import orm
 from aiida.engine import run_get_node
+from aiida.engine.utils import instantiate_process
+from aiida.manage import get_manager
 from aiida.manage.caching import enable_caching
 
 import aiida_pace
@@ -21,7 +23,7 @@ from aiida_pace.workflows.graph import children
 Inputs = dict[str, t.Any]
 
 #: What pacemaker 0.4.0rc1 wrote in an environment without tensorpotential.
-WITHOUT_BACKEND = Path(__file__).parent / 'check' / 'pacemaker_without_tensorpotential.out'
+WITHOUT_BACKEND = Path(__file__).parent / 'pacemaker_without_tensorpotential.out'
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
 
@@ -61,9 +63,9 @@ def inputs(pace_code: Callable[[str, str], orm.InstalledCode], label_inputs: Cal
         'select': {
             'swarm': {'code': pace_code('pace.swarm', 'pace-swarm')},
             'embed': {'code': pace_code('pace.embed', 'pace-embed')},
-            'evaluate': {'code': pace_code('pace.evaluate', 'pace-evaluate')},
-            'select': {'code': pace_code('pace.select', 'pace-select')},
+            'maxvol': {'code': pace_code('pace.select', 'pace-select')},
         },
+        'evaluate': {'code': pace_code('pace.evaluate', 'pace-evaluate')},
     }
     return check_inputs(campaign, ['Si'])
 
@@ -137,7 +139,7 @@ def test_no_fault_hides_another(inputs: Inputs, broken: Callable[[str, str, str]
     """A missing pseudopotential, no backend, no pw.x, no LAMMPS: all are told, and the engines that are whole run."""
     inputs['elements'] = orm.List(['C', 'Si'])
     inputs['train']['fit']['parameters'] = orm.Dict({'evaluator': 'tensorpot'})
-    broken('label.pw.code', 'quantumespresso.pw', '/bin/true')
+    broken('label.pw.pw.code', 'quantumespresso.pw', '/bin/true')
     broken('train.fit.code', 'pace.train', f'#!/bin/bash\ncat {WITHOUT_BACKEND}\nexit 1\n')
     broken('explore.lammps.code', 'pace.lammps', '/nowhere/lmp')
 
@@ -170,25 +172,63 @@ def test_no_fault_hides_another(inputs: Inputs, broken: Callable[[str, str, str]
     assert 'lammps' not in children(node)
 
 
+#: Every code of a campaign: its port, and the plugin of its calculation.
+CODE_PORTS = (
+    ('label.pw.pw.code', 'quantumespresso.pw'),
+    ('train.fit.code', 'pace.train'),
+    ('train.fit.yace_code', 'pace.train'),
+    ('train.active_set.code', 'pace.active_set'),
+    ('select.swarm.code', 'pace.swarm'),
+    ('select.embed.code', 'pace.embed'),
+    ('evaluate.code', 'pace.evaluate'),
+    ('select.maxvol.code', 'pace.select'),
+    ('explore.lammps.code', 'pace.lammps'),
+)
+
+
+@pytest.mark.engines
+@pytest.mark.slow
+def test_wrong_executables(inputs: Inputs, broken: Callable[[str, str, str], None]) -> None:
+    """Another program in the place of each code: named with what it printed, of which no terminal sees the escapes."""
+    wrong = "#!/bin/bash\nprintf '\\e[31mtar: unknown\\0 option\\e[0m\\n'\nexit 2\n"
+    for path, entry_point in CODE_PORTS:
+        broken(path, entry_point, wrong)
+    _, node = run_get_node(CheckWorkChain, **inputs)
+    assert node.exit_status == CheckWorkChain.exit_codes.ERROR_ENGINE_FAILED.status
+    checks = checks_of(node)
+    statuses = dict.fromkeys(ENGINES, 'failed') | {'pace_yaml2yace': 'skipped'}
+    assert {name: checks[name]['status'] for name in ENGINES} == statuses
+    for path, _ in CODE_PORTS:
+        code = functools.reduce(operator.getitem, path.split('.'), inputs)
+        if path != 'train.fit.yace_code':
+            (check,) = [check for check in checks.values() if f'`{code.filepath_executable}`' in check['found']]
+            assert '"tar: unknown option"' in check['found']
+            assert check['remedy'].startswith(f'Make sure that the code `{code.full_label}` runs ')
+            assert 'memory' not in check['found'] + check['remedy']
+    logs = [log.message for log in orm.Log.collection.get_logs_for(node)]
+    for text in (node.exit_message, *logs, *(text for check in checks.values() for text in check.values())):
+        assert not {'\x1b', '\x00'} & set(text)
+
+
 def test_missing_executables(inputs: Inputs, broken: Callable[[str, str, str], None]) -> None:
     """Where nothing is installed, nothing is submitted, and everything is named at once."""
-    for path, entry_point in (
-        ('label.pw.code', 'quantumespresso.pw'),
-        ('train.fit.code', 'pace.train'),
-        ('train.fit.yace_code', 'pace.train'),
-        ('train.active_set.code', 'pace.active_set'),
-        ('select.swarm.code', 'pace.swarm'),
-        ('select.embed.code', 'pace.embed'),
-        ('select.evaluate.code', 'pace.evaluate'),
-        ('select.select.code', 'pace.select'),
-        ('explore.lammps.code', 'pace.lammps'),
-    ):
+    for path, entry_point in CODE_PORTS:
         broken(path, entry_point, f'/nowhere/{path}')
     _, node = run_get_node(CheckWorkChain, **inputs)
     assert node.exit_status == CheckWorkChain.exit_codes.ERROR_ENGINE_FAILED.status
     assert f'({", ".join(ENGINES)})' in node.exit_message
     assert 'Install it there' in node.exit_message
     assert not orm.QueryBuilder().append(orm.CalcJobNode).count()
+
+
+def test_campaign_of_small_cells(inputs: Inputs) -> None:
+    """It gives settings of the boxes, but no code for them: there is nothing to try."""
+    campaign = {**inputs, 'select': {**inputs['select'], 'embed': {'parameters': orm.Dict({'max_dft_atoms': 32})}}}
+    given = check_inputs(campaign, ['Si'])
+    assert 'embed' not in given['select']
+    process = instantiate_process(get_manager().get_runner(), CheckWorkChain, **given)
+    assert 'embed' not in process.inputs.select
+    assert 'swarm' in process.inputs.select
 
 
 def test_scheduler_that_does_not_answer(inputs: Inputs, aiida_localhost: orm.Computer) -> None:

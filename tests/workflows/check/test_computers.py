@@ -35,6 +35,14 @@ def test_judge_disk(free: float | None, status: str) -> None:
 
 
 @pytest.mark.usefixtures('aiida_profile_clean')
+def test_processes_are_no_jobs(aiida_localhost: orm.Computer) -> None:
+    """Without a queue, AiiDA lists all processes of the machine: their number says nothing."""
+    checks, _ = check_computer(aiida_localhost, {})
+    scheduler = next(check for check in checks if check.name == 'scheduler localhost')
+    assert (scheduler.status, scheduler.found) == ('ok', '`core.direct` answers')
+
+
+@pytest.mark.usefixtures('aiida_profile_clean')
 def test_computer_that_cannot_be_reached() -> None:
     """One that was never configured: all its codes are out, and there is one sentence of what to do."""
     computer = orm.Computer(

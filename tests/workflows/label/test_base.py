@@ -13,21 +13,23 @@ import pytest
 from aiida import orm
 from aiida.engine import run_get_node
 from aiida.manage.caching import enable_caching
-from aiida.plugins import DataFactory, WorkflowFactory
+from aiida.plugins import DataFactory
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_pace.calculations.functions.labels import OUTCOMES, collect_labels, split_structures, voigt_stress
+from aiida_pace.calculations.functions.labels import OUTCOMES, quarantine_labels, separate_labels, split_structures
 from aiida_pace.config import TrainingConfig
 from aiida_pace.formats.quantumespresso import settings as pw_settings
-from aiida_pace.frames import Frames
+from aiida_pace.formats.quantumespresso.output import cpu_seconds
+from aiida_pace.frames import AUDIT, Frames
 from aiida_pace.structures.fingerprint import exact_fingerprints
 from aiida_pace.training.training_set import training_set
 from aiida_pace.workflows.graph import children, jobs_of
-from aiida_pace.workflows.label.reuse import LABELS_EXTRA, index_labels, settings_of, stored_labels
+from aiida_pace.workflows.label.base import LabelWorkChain
+from aiida_pace.workflows.label.quantumespresso import PwLabeller
+from aiida_pace.workflows.label.reuse import LABELS_EXTRA, index_labels, stored_labels
 
 AtomsDatasetData = DataFactory('pace.dataset')
-LabelWorkChain = WorkflowFactory('pace.label')
 LabelInputs = Callable[..., dict[str, t.Any]]
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
@@ -80,7 +82,7 @@ def test_label(label_inputs: LabelInputs) -> None:
     assert account['core_seconds'] > 0
     assert (account['core_seconds_cached'], account['core_seconds_reused']) == (0, 0)
     # What pw.x refuses is no matter of the SCF: no second try.
-    assert not [label for label in children(node) if label.startswith('robust')]
+    assert not [label for label in children(node) if label.startswith('second')]
 
     # The stress has ASE's sign: compressed silicon is negative, stretched silicon positive.
     assert labelled.stress is not None
@@ -126,9 +128,9 @@ def test_isolated_atoms_have_the_spin_of_the_free_atom(label_inputs: LabelInputs
     results, node = run_get_node(LabelWorkChain, dataset=dataset, **inputs)
     assert node.is_finished_ok, node.exit_message
     # Without spin when the user says so.
-    parameters = inputs['pw']['parameters'].get_dict()
+    parameters = inputs['pw']['pw']['parameters'].get_dict()
     parameters['SYSTEM'] = parameters['SYSTEM'] | {'nspin': 1}
-    inputs['pw']['parameters'] = orm.Dict(parameters)
+    inputs['pw']['pw']['parameters'] = orm.Dict(parameters)
     unpolarised, _ = run_get_node(LabelWorkChain, dataset=dataset, **inputs)
     energies, without = results['dataset'].frames.energy, unpolarised['dataset'].frames.energy
     assert energies is not None
@@ -239,11 +241,11 @@ def test_second_try(label_inputs: LabelInputs, monkeypatch: pytest.MonkeyPatch, 
     if not mended:
         monkeypatch.setitem(pw_settings.ROBUST_ELECTRONS, 'electron_maxstep', 1)
     inputs = label_inputs()
-    parameters = inputs['pw']['parameters'].get_dict()
+    parameters = inputs['pw']['pw']['parameters'].get_dict()
     parameters['ELECTRONS']['electron_maxstep'] = 1
-    inputs['pw']['parameters'] = orm.Dict(parameters)
+    inputs['pw'] |= {'pw': {**inputs['pw']['pw'], 'parameters': orm.Dict(parameters)}, 'max_iterations': orm.Int(1)}
     dataset = AtomsDatasetData(Frames.from_atoms([silicon()]))
-    results, node = run_get_node(LabelWorkChain, dataset=dataset, max_iterations=orm.Int(1), **inputs)
+    results, node = run_get_node(LabelWorkChain, dataset=dataset, **inputs)
     account = results['output_parameters'].get_dict()
     first, second = dft_runs(node)
     assert not first.is_finished_ok
@@ -254,7 +256,7 @@ def test_second_try(label_inputs: LabelInputs, monkeypatch: pytest.MonkeyPatch, 
         assert node.is_finished_ok
         assert counts(account) == (1, {'labelled': 1})
         # The same settings as far as labels go: it is found as one of theirs.
-        assert stored_labels(settings_of(inputs), dataset.frames, [0])
+        assert stored_labels(PwLabeller(inputs['pw']).settings, dataset.frames, [0])
     else:
         assert node.exit_status == LabelWorkChain.exit_codes.ERROR_LABELS_FAILED.status
         assert counts(account) == (1, {'failed': 1})
@@ -262,7 +264,7 @@ def test_second_try(label_inputs: LabelInputs, monkeypatch: pytest.MonkeyPatch, 
         assert cause.endswith('(after two tries)')
         assert 'did not reach self-consistency' in cause
     jobs = [job for run in (first, second) for job in run.called if isinstance(job, orm.CalcJobNode)]
-    seconds = [job.outputs.output_parameters['wall_time_seconds'] for job in jobs]
+    seconds = [cpu_seconds(job.outputs.retrieved.base.repository.get_object_content('aiida.out')) for job in jobs]
     assert account['core_seconds'] == pytest.approx(sum(seconds))
 
 
@@ -277,7 +279,7 @@ def test_frames_unfit_for_dft_are_rejected(label_inputs: LabelInputs) -> None:
     ).store()
     inputs = label_inputs()
     costs = {digest.hex(): 1.0 for digest in exact_fingerprints(frames)}
-    index_labels(placeholder, settings_of(inputs), costs)  # so that what passes needs no DFT
+    index_labels(placeholder, PwLabeller(inputs['pw']).settings, costs)  # so that what passes needs no DFT
     results, node = run_get_node(LabelWorkChain, dataset=dataset, duplicate_tolerance=orm.Float(0.005), **inputs)
     assert node.is_finished_ok
     account = results['output_parameters'].get_dict()
@@ -317,9 +319,9 @@ def test_label_refuses_senseless_numbers(label_inputs: LabelInputs, name: str, v
 def test_label_refuses_what_moves_the_atoms(label_inputs: LabelInputs) -> None:
     """The last step of a relaxation is the label of another frame."""
     inputs = label_inputs()
-    parameters = inputs['pw']['parameters'].get_dict()
+    parameters = inputs['pw']['pw']['parameters'].get_dict()
     parameters['CONTROL']['calculation'] = 'relax'
-    inputs['pw']['parameters'] = orm.Dict(parameters)
+    inputs['pw']['pw']['parameters'] = orm.Dict(parameters)
     with pytest.raises(ValueError, match='a label needs scf'):
         run_get_node(LabelWorkChain, dataset=AtomsDatasetData(Frames.from_atoms([silicon()])), **inputs)
 
@@ -335,22 +337,19 @@ def test_split_structures() -> None:
     assert not atom.pbc.any()
 
 
-def test_voigt_stress() -> None:
-    """Against ASE's own conversion of the full tensor."""
-    tensor = np.array([[1.0, 2.0, 3.0], [2.0, 4.0, 5.0], [3.0, 5.0, 6.0]])
-    np.testing.assert_allclose(voigt_stress(tensor) * 160.21766208, -np.array([1, 4, 6, 5, 3, 2]), rtol=1e-7)
-
-
-def test_collect_labels_keeps_the_last_step() -> None:
-    """A trajectory may hold several steps: the last one is the frame's."""
-    dataset = AtomsDatasetData(Frames.from_atoms([silicon(), silicon(1.1)]))
-    trajectory = orm.ArrayData()
-    trajectory.set_array('energy', np.array([-1.0, -2.0]))
-    trajectory.set_array('forces', np.stack([np.zeros((2, 3)), np.ones((2, 3))]))
-    trajectory.set_array('stress', np.stack([np.zeros((3, 3)), np.eye(3)]))
-    labelled = collect_labels(dataset, frame_00001=trajectory).frames
-    assert len(labelled) == 1
-    assert labelled.energy is not None
-    assert labelled.energy[0] == -2.0
-    np.testing.assert_array_equal(labelled.positions, dataset.frames.take([1]).positions)
-    assert labelled.label_uuid[0] == trajectory.uuid
+def test_labels_of_an_audit_come_apart() -> None:
+    """In one step, so that no label is stored twice; also where some are put into quarantine."""
+    images = [silicon(scale) for scale in (1.0, 1.02, 1.04, 1.06)]
+    frames = Frames.from_atoms(images, origin=['halt', AUDIT, 'random', AUDIT])
+    frames = frames.replace(energy=-np.arange(4.0), forces=np.zeros((8, 3)))
+    labels = separate_labels(AtomsDatasetData(frames))
+    assert {name: node.frames.energy.tolist() for name, node in labels.items()} == {
+        'dataset': [0.0, -2.0],
+        'audit': [-1.0, -3.0],
+    }
+    # The order is that of the names: first the two of the audit.
+    parts = quarantine_labels(orm.List([0, 1, 3]), **labels)
+    assert {name: node.frames.energy.tolist() for name, node in parts.items()} == {
+        'quarantined': [-1.0, -3.0, -2.0],
+        'dataset': [0.0],
+    }

@@ -3,12 +3,10 @@
 from __future__ import annotations
 
 import time
-import typing as t
 
 import numpy as np
 import pytest
 from aiida import orm
-from aiida.plugins import DataFactory
 from ase import Atoms
 from ase.build import bulk
 
@@ -16,8 +14,7 @@ from aiida_pace.calculations.functions.labels import frame_key, reuse_labels
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.frames import Frames
 from aiida_pace.structures.fingerprint import exact_fingerprints
-from aiida_pace.workflows.label.reuse import Settings, index_labels, reference_energies, settings_of, stored_labels
-from tests.fixtures.dft import PSEUDOS
+from aiida_pace.workflows.label.reuse import Settings, index_labels, reference_energies, stored_labels
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
 
@@ -61,7 +58,7 @@ def test_the_oldest_label_is_found() -> None:
 def test_other_settings_are_not_found() -> None:
     store(cells(3), SILICON)
     frames = Frames.from_atoms(cells(3))
-    assert not stored_labels(Settings('b', SILICON.pseudos), frames, range(3))
+    assert not stored_labels(Settings('b', SILICON.by_element), frames, range(3))
     assert not stored_labels(Settings('a', {'Si': 'other'}), frames, range(3))
     assert len(stored_labels(BOTH, frames, range(3))) == 3  # another element of the settings is not in these frames
 
@@ -107,13 +104,13 @@ def test_reuse_labels() -> None:
 def test_reference_energies() -> None:
     """The labels in the profile tell which of a few new labels is implausible; those in quarantine do not count."""
     store(cells(9), SILICON, energy=-105.0)
-    store(cells(12, first=6.0), Settings('b', SILICON.pseudos), energy=-500.0)
+    store(cells(12, first=6.0), Settings('b', SILICON.by_element), energy=-500.0)
     store(cells(12, first=7.0), SILICON, energy=-900.0, quarantined=True)
     new = Frames.from_atoms(cells(2, first=4.0)).replace(energy=np.array([400.0, 400.0]), forces=np.zeros((4, 3)))
     references = reference_energies(SILICON, new)
     assert references is not None
     assert references[14] == pytest.approx(-105.0, abs=0.01)
-    assert reference_energies(Settings('c', SILICON.pseudos), new) is None
+    assert reference_energies(Settings('c', SILICON.by_element), new) is None
 
 
 def test_thousands_of_labels_are_searched_in_no_time() -> None:
@@ -128,21 +125,3 @@ def test_thousands_of_labels_are_searched_in_no_time() -> None:
     assert len(found) == 200
     assert references is not None
     assert elapsed < 1.0
-
-
-def test_settings_by_content(label_inputs: t.Callable[..., dict[str, t.Any]]) -> None:
-    """Other nodes of the same content are the same settings; another pseudopotential, or how it is run, is told."""
-    inputs, again = label_inputs(), label_inputs()
-    assert inputs['pw']['pseudos']['Si'].uuid != again['pw']['pseudos']['Si'].uuid
-    before = settings_of(inputs)
-    again['pw']['settings'] = orm.Dict({'CMDLINE': ['-ndiag', '1']})
-    again['max_iterations'] = orm.Int(2)
-    again['kpoints_force_parity'] = orm.Bool(False)
-    assert settings_of(again) == before
-    upf = DataFactory('pseudo.upf')
-    again['pw']['pseudos'] = {'Si': upf(PSEUDOS / 'Si.pbe-rrkj.UPF', filename='Si.upf')}
-    assert settings_of(again).digest == before.digest
-    assert settings_of(again).pseudos != before.pseudos
-    for port, value in (('kpoints_distance', orm.Float(0.5)), ('kpoints_force_parity', orm.Bool(True))):
-        assert settings_of({**inputs, port: value}).digest != before.digest
-    assert settings_of({**inputs, 'pw': {**inputs['pw'], 'settings': orm.Dict({'gamma_only': True})}}) != before

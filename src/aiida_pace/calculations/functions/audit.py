@@ -11,25 +11,25 @@ from aiida.engine import calcfunction
 
 from aiida_pace.config import AuditConfig
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.frames import Frames
+from aiida_pace.frames import AUDIT, Frames
 from aiida_pace.metrics.audit import draw_audit
 from aiida_pace.metrics.calibration import calibration
 from aiida_pace.metrics.errors import estimate_rmse, frame_errors
 from aiida_pace.structures.fingerprint import exact_fingerprints
 
-__all__ = ('AUDIT', 'concatenate_frames', 'draw_frames', 'split_labels', 'summarise_audit')
+__all__ = ('concatenate_frames', 'draw_frames', 'summarise_audit')
 
-#: Origin of the frames of an audit, and of those that are trained on.
-AUDIT, RANDOM = 'audit', 'random'
+#: Origin of the frames drawn at random that are trained on.
+RANDOM = 'random'
 
 
 @calcfunction
 def draw_frames(
     parameters: orm.Dict, training_count: orm.Int, max_atoms: orm.Int, seed: orm.Int, **frames: AtomsDatasetData
 ) -> dict[str, AtomsDatasetData]:
-    """Return the frames of a cycle that are drawn at random: ``audit``, and then, from the rest, ``training``.
+    """Return the frames of a cycle that are drawn at random, those of the audit first: ``dataset``, if there are any.
 
-    Absent is what there are no new frames for.
+    Their origins tell what for: `AUDIT`, or `RANDOM` for those to train on, drawn from the rest.
 
     :param parameters: settings of ``AuditConfig``.
     :param training_count: number of frames to train on.
@@ -43,8 +43,8 @@ def draw_frames(
     known = [node.frames for key, node in frames.items() if key.startswith('known__')]
     exclude = {digest for part in known for digest in exact_fingerprints(part)}
     rng = np.random.default_rng(seed.value)
-    parts = {}
-    for name, origin, count in (('audit', AUDIT, config.count), ('training', RANDOM, training_count.value)):
+    parts = []
+    for origin, count in ((AUDIT, config.count), (RANDOM, training_count.value)):
         drawn = draw_audit(
             samples,
             count,
@@ -56,22 +56,14 @@ def draw_frames(
         if len(drawn):
             part = samples.take(drawn).replace(origin=np.full(len(drawn), origin), grade=None)
             exclude.update(exact_fingerprints(part))
-            parts[name] = AtomsDatasetData(part)
-    return parts
+            parts.append(part)
+    return {'dataset': AtomsDatasetData(Frames.concatenate(parts))} if parts else {}
 
 
 @calcfunction
 def concatenate_frames(**datasets: AtomsDatasetData) -> AtomsDatasetData:
     """Return the frames of several data sets as one, in the order of their names."""
     return AtomsDatasetData(Frames.concatenate([node.frames for _, node in sorted(datasets.items())]))
-
-
-@calcfunction
-def split_labels(labels: AtomsDatasetData) -> dict[str, AtomsDatasetData]:
-    """Return what may be trained on as ``training``, and the audit frames as ``audit``; absent is what is empty."""
-    is_audit = labels.frames.origin == AUDIT
-    parts = {'training': np.flatnonzero(~is_audit), 'audit': np.flatnonzero(is_audit)}
-    return {name: AtomsDatasetData(labels.frames.take(part)) for name, part in parts.items() if len(part)}
 
 
 @calcfunction

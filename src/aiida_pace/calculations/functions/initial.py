@@ -8,7 +8,7 @@ import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
 
-from aiida_pace.config import InitialSetConfig
+from aiida_pace.config import InitialSetConfig, TrainingConfig
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.structures.initial import (
     atoms_per_element,
@@ -23,17 +23,33 @@ __all__ = ('choose_initial', 'make_initial_pool')
 
 @calcfunction
 def make_initial_pool(
-    elements: orm.List, count: orm.Int, parameters: orm.Dict, seed: orm.Int, **structures: orm.StructureData
+    elements: orm.List,
+    count: orm.Int,
+    parameters: orm.Dict,
+    seed: orm.Int,
+    *,
+    closest: orm.Float,
+    fit: orm.Dict,
+    **structures: orm.StructureData,
 ) -> dict[str, t.Any]:
     """Return what an initial set of ``count`` frames is chosen from.
 
     :param parameters: settings of ``InitialSetConfig``.
-    :param structures: those of the user.
+    :param closest: share of the sum of the covalent radii that no distance is below.
+    :param fit: settings of ``TrainingConfig``: dimers and trimers reach out to its cutoff.
+    :param structures: those of the user, their names with ``structures__`` before them.
     :returns: ``pool`` and ``account``: how many frames it holds and how many are left out as duplicates, by recipe.
     """
     config = InitialSetConfig.model_validate(parameters.get_dict())
-    given = [structure.get_ase() for _, structure in sorted(structures.items())]
-    pool = generate_pool(elements.get_list(), count.value, seed=seed.value, config=config, structures=given)
+    pool = generate_pool(
+        elements.get_list(),
+        count.value,
+        seed=seed.value,
+        config=config,
+        structures=[structure.get_ase() for _, structure in sorted(structures.items())],
+        closest=closest.value,
+        cutoff=TrainingConfig.model_validate(fit.get_dict()).cutoff,
+    )
     account = orm.Dict({'pool': recipe_counts(pool.frames), 'duplicates': pool.duplicates})
     return {'pool': AtomsDatasetData(pool.frames), 'account': account}
 

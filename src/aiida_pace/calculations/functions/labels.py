@@ -1,4 +1,4 @@
-"""Calcfunctions from frames to DFT runs, and from these, or from labels that are there already, to labels."""
+"""Calcfunctions from frames to what a job labels, and from labels that are there already to a data set of them."""
 
 from __future__ import annotations
 
@@ -8,26 +8,32 @@ from collections.abc import Mapping
 import numpy as np
 from aiida import orm
 from aiida.engine import calcfunction
-from ase import units
 
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.frames import FloatArray, Frames
+from aiida_pace.frames import AUDIT, FloatArray, Frames
+from aiida_pace.structures.cells import boxed, reduced
 from aiida_pace.structures.fingerprint import exact_fingerprints
 
 __all__ = (
     'OUTCOMES',
+    'Label',
     'account_labels',
-    'collect_labels',
+    'by_purpose',
     'frame_key',
+    'labelled_dataset',
     'quarantine_labels',
     'reuse_labels',
+    'separate_labels',
+    'split_batches',
     'split_structures',
-    'voigt_stress',
 )
 
-#: What becomes of a requested frame, one of these: its label is taken from another data set or DFT run, from AiiDA's
-#: cache, computed; or DFT fails; or a guard rejects the frame before DFT or its label afterwards.
+#: What becomes of a requested frame, one of these: its label is taken from another data set or run, from AiiDA's
+#: cache, computed; or its run fails; or a guard rejects the frame beforehand or its label afterwards.
 OUTCOMES = ('reused', 'cached', 'labelled', 'failed', 'rejected')
+
+#: Empty space around molecules and slabs that come without a box, in Å: as much as an initial set leaves by default.
+VACUUM = 10.0
 
 
 def frame_key(index: int) -> str:
@@ -37,8 +43,23 @@ def frame_key(index: int) -> str:
 
 @calcfunction
 def split_structures(dataset: AtomsDatasetData, indices: orm.List) -> dict[str, orm.StructureData]:
-    """Return the structures of some frames, by `frame_key`: the link between a DFT run and the frame it labels."""
-    return {frame_key(index): orm.StructureData(ase=dataset.frames.atoms(index)) for index in indices}
+    """Return the structures of some frames, by `frame_key`: the link between a run and the frame it labels.
+
+    A skewed cell is `reduced`, and what has no room in its cell is `boxed` with `VACUUM`: energy, forces and stress are
+    those of the frame.
+    """
+    atoms = {index: reduced(boxed(dataset.frames.atoms(index), VACUUM)) for index in indices}
+    return {frame_key(index): orm.StructureData(ase=structure) for index, structure in atoms.items()}
+
+
+@calcfunction
+def split_batches(dataset: AtomsDatasetData, batches: orm.Dict) -> dict[str, AtomsDatasetData]:
+    """Return the frames of each batch: the link between a job and the frames it labels.
+
+    :param batches: indices of the frames, by the name of the batch.
+    """
+    frames = dataset.frames.replace(energy=None, forces=None, stress=None, grade=None)
+    return {key: AtomsDatasetData(frames.take(indices)) for key, indices in batches.get_dict().items()}
 
 
 @calcfunction
@@ -62,40 +83,73 @@ def reuse_labels(dataset: AtomsDatasetData, origins: orm.Dict, **sources: AtomsD
     )
 
 
-@calcfunction
-def collect_labels(
-    dataset: AtomsDatasetData, reused: AtomsDatasetData | None = None, **trajectories: orm.TrajectoryData
-) -> AtomsDatasetData:
-    """Return the frames of ``dataset`` that have a trajectory, with its last energy, forces and stress as labels.
+class Label(t.NamedTuple):
+    """The label of one frame of N atoms.
 
-    :param reused: labelled frames of ``dataset``, taken as they are.
-    :param trajectories: outputs of ``PwCalculation``, keyed by `frame_key`.
+    :param energy: in eV.
+    :param forces: (N, 3) in eV/Å.
+    :param stress: (6,) xx yy zz yz xz xy in eV/Å³, negative under compression; None when there is none.
+    :param uuid: of the node that holds the label.
     """
-    indices = [index for index in range(dataset.count) if frame_key(index) in trajectories]
-    nodes = [trajectories[frame_key(index)] for index in indices]
+
+    energy: float
+    forces: FloatArray
+    stress: FloatArray | None
+    uuid: str
+
+
+def labelled_dataset(
+    dataset: AtomsDatasetData, labels: Mapping[int, Label], reused: AtomsDatasetData | None = None
+) -> dict[str, AtomsDatasetData]:
+    """Return the frames of ``dataset`` that have labels, in its order; without stresses when one of them has none.
+
+    Those of an audit come apart, so that no label is stored twice: see `by_purpose`.
+
+    :param labels: by the index of the frame.
+    :param reused: labelled frames of ``dataset``, taken as they are.
+    """
     parts = [] if reused is None else [reused.frames]
-    if nodes:
+    if labels:
+        indices, found = list(labels), list(labels.values())
+        stresses = [label.stress for label in found if label.stress is not None]
         parts.append(
             dataset.frames.take(indices).replace(
-                energy=np.array([node.get_array('energy')[-1] for node in nodes]),
-                forces=np.concatenate([node.get_array('forces')[-1] for node in nodes]),
-                stress=np.array([voigt_stress(node.get_array('stress')[-1]) for node in nodes]),
+                energy=np.array([label.energy for label in found]),
+                forces=np.concatenate([label.forces for label in found]),
+                stress=np.array(stresses) if len(stresses) == len(found) else None,
                 grade=None,
-                label_uuid=np.array([node.uuid for node in nodes]),
+                label_uuid=np.array([label.uuid for label in found]),
             )
         )
-    labels = Frames.concatenate(parts)
+    frames = Frames.concatenate(parts)
     place = {digest: index for index, digest in enumerate(exact_fingerprints(dataset.frames))}
-    order = np.argsort([place[digest] for digest in exact_fingerprints(labels)])
-    return AtomsDatasetData(labels.take(order))
+    order = np.argsort([place[digest] for digest in exact_fingerprints(frames)])
+    return by_purpose(frames.take(order))
 
 
 @calcfunction
-def quarantine_labels(labels: AtomsDatasetData, indices: orm.List) -> dict[str, AtomsDatasetData]:
-    """Return the frames ``indices`` of ``labels`` as ``quarantined``, and the others, if any, as ``dataset``."""
+def separate_labels(labels: AtomsDatasetData) -> dict[str, AtomsDatasetData]:
+    """Return the frames to train on and those of an audit; see `by_purpose`."""
+    return by_purpose(labels.frames)
+
+
+def by_purpose(labels: Frames) -> dict[str, AtomsDatasetData]:
+    """Return the frames to train on as ``dataset``, and those of an audit as ``audit``; absent is what is empty."""
+    is_audit = labels.origin == AUDIT
+    parts = {'dataset': np.flatnonzero(~is_audit), 'audit': np.flatnonzero(is_audit)}
+    return {name: AtomsDatasetData(labels.take(part)) for name, part in parts.items() if len(part)}
+
+
+@calcfunction
+def quarantine_labels(indices: orm.List, **labels: AtomsDatasetData) -> dict[str, AtomsDatasetData]:
+    """Return some frames as ``quarantined``, and the others, if any, by their purpose; see `by_purpose`.
+
+    :param indices: of the frames to set apart, the data sets one after another in the order of their names.
+    """
+    frames = Frames.concatenate(node.frames for _, node in sorted(labels.items()))
     implausible = np.array(indices.get_list(), dtype='i8')
-    parts = {'quarantined': implausible, 'dataset': np.setdiff1d(np.arange(labels.count), implausible)}
-    return {name: AtomsDatasetData(labels.frames.take(part)) for name, part in parts.items() if len(part)}
+    others = np.setdiff1d(np.arange(len(frames)), implausible)
+    return {'quarantined': AtomsDatasetData(frames.take(implausible)), **by_purpose(frames.take(others))}
 
 
 @calcfunction
@@ -103,24 +157,25 @@ def account_labels(
     dataset: AtomsDatasetData,
     outcomes: orm.Dict,
     core_seconds: orm.Dict,
-    labels: AtomsDatasetData | None = None,
+    warnings: orm.List | None = None,
+    **labels: AtomsDatasetData,
 ) -> orm.Dict:
-    """Return the account of a labelling step; see `account`.
+    """Return the account of a labelling step, see `account`, with the ``warnings``.
 
     :param dataset: the frames that were requested.
     :param outcomes: of each frame, by `frame_key`: one of `OUTCOMES` and, of the last two, the cause, else ''.
     :param core_seconds: what the labels cost, by frame and by kind: ``computed``, ``cached``, ``reused``.
-    :param labels: the frames that are handed over as labelled.
+    :param warnings: sentences on labels that should be looked at.
+    :param labels: the frames that are handed over as labelled, by any names.
     :raises ValueError: when the account does not add up.
     """
-    return orm.Dict(
-        account(
-            [frame_key(index) for index in range(dataset.count)],
-            outcomes.get_dict(),
-            core_seconds.get_dict(),
-            0 if labels is None else labels.count,
-        )
+    numbers = account(
+        [frame_key(index) for index in range(dataset.count)],
+        outcomes.get_dict(),
+        core_seconds.get_dict(),
+        sum(node.count for node in labels.values()),
     )
+    return orm.Dict(numbers | {'warnings': [] if warnings is None else warnings.get_list()})
 
 
 def account(
@@ -166,11 +221,3 @@ def account(
         'core_seconds_cached': spent['cached'],
         'core_seconds_reused': spent['reused'],
     }
-
-
-def voigt_stress(stress: FloatArray) -> FloatArray:
-    """Return Quantum ESPRESSO's stress (3, 3), in GPa and positive under compression, in ASE's sign and Voigt order.
-
-    :returns: (6,) xx yy zz yz xz xy in eV/Å³, negative under compression.
-    """
-    return -stress[(0, 1, 2, 1, 0, 0), (0, 1, 2, 2, 2, 1)] * units.GPa

@@ -9,12 +9,11 @@ from collections.abc import Callable
 import numpy as np
 import numpy.typing as npt
 from ase import Atoms
-from scipy.spatial import cKDTree
 
 from aiida_pace.frames import Frames
-from aiida_pace.structures.embedding.boxes import Cut, nearest_distances, surroundings
+from aiida_pace.structures.embedding.boxes import Cut, nearest_distances
 
-__all__ = ('Embedding', 'EmbeddingError', 'core_deviation', 'embed', 'embed_within', 'relax_buffer')
+__all__ = ('Embedding', 'EmbeddingError', 'embed', 'embed_within', 'relax_buffer')
 
 FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
@@ -171,29 +170,6 @@ def embed_within(
         except EmbeddingError:
             high = radius
     return best
-
-
-def core_deviation(embedding: Embedding, atoms: Atoms) -> float:
-    """Return by how much the surroundings of the core within the cutoff differ from those in the large cell, in Å.
-
-    It is the largest distance between an atom and the nearest of the same element at the same place beside the core
-    atom; infinity when there is none.
-    """
-    worst = 0.0
-    skin = 0.1
-    for index in np.flatnonzero(embedding.core):
-        both = [
-            surroundings(embedding.atoms, int(index), embedding.cutoff + skin),
-            surroundings(atoms, int(embedding.source[index]), embedding.cutoff + skin),
-        ]
-        numbers = [embedding.atoms.numbers[both[0][0]], atoms.numbers[both[1][0]]]
-        for one, other in ((0, 1), (1, 0)):
-            for number in np.unique(numbers[one]):
-                places = both[one][1][numbers[one] == number]
-                places = places[np.linalg.norm(places, axis=1) <= embedding.cutoff]
-                tree = cKDTree(both[other][1][numbers[other] == number].reshape(-1, 3))
-                worst = max(worst, float(tree.query(places)[0].max(initial=0.0)))
-    return worst
 
 
 def relax_buffer(

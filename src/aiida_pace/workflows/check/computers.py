@@ -6,9 +6,10 @@ from collections.abc import Mapping
 
 from aiida import orm
 from aiida.common.escaping import escape_for_bash
+from aiida.schedulers.plugins.direct import DirectScheduler
 from aiida.transports import Transport
 
-from aiida_pace.workflows.check.verdicts import Check
+from aiida_pace.workflows.check.trial import Check
 
 __all__ = ('check_computer', 'free_bytes', 'judge_disk')
 
@@ -55,7 +56,10 @@ def _check_scheduler(computer: orm.Computer, transport: Transport) -> Check:
         return Check(
             name, 'failed', f'`{computer.scheduler_type}` does not answer: {_one_line(exception)}', remedy=remedy
         )
-    return Check(name, 'ok', f'`{computer.scheduler_type}` answers, jobs of yours: {len(jobs)}')
+    found = f'`{computer.scheduler_type}` answers'
+    if not isinstance(scheduler, DirectScheduler):  # which lists processes, whosoever they are
+        found = f'{found}, jobs of yours: {len(jobs)}'
+    return Check(name, 'ok', found)
 
 
 def _check_disk(computer: orm.Computer, transport: Transport) -> Check:

@@ -2,29 +2,33 @@
 
 from __future__ import annotations
 
+import functools
 import typing as t
+from collections.abc import Mapping
 
 from aiida import orm
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
-from aiida.plugins import WorkflowFactory
 
+from aiida_pace.config import CLOSEST
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.workflows.validators import validate_fraction, validate_positive, validate_pseudos
-
-PwBaseWorkChain: t.Any = WorkflowFactory('quantumespresso.pw.base')
+from aiida_pace.workflows.label.labeller import Labeller, choose_labeller
+from aiida_pace.workflows.validators import validate_fraction, validate_positive
 
 __all__ = ('define_ports',)
 
 
-def define_ports(spec: WorkChainSpec) -> None:
-    """Declare the ports of a labelling."""
+def define_ports(spec: WorkChainSpec, labellers: Mapping[str, type[Labeller]]) -> None:
+    """Declare the ports of a labelling.
+
+    :param labellers: that can be chosen from, by the namespace of their inputs.
+    """
     spec.input('dataset', valid_type=AtomsDatasetData, help='The frames to label.')
     spec.input(
         'max_concurrent',
         valid_type=orm.Int,
         default=lambda: orm.Int(2),
         validator=validate_positive,
-        help='Number of DFT jobs at once. `core.direct` has no queue: there, at most the number of cores.',
+        help='Number of jobs at once. `core.direct` has no queue: there, at most the number of cores.',
     )
     spec.input(
         'max_failed_fraction',
@@ -43,10 +47,9 @@ def define_ports(spec: WorkChainSpec) -> None:
     spec.input(
         'closest',
         valid_type=orm.Float,
-        default=lambda: orm.Float(0.6),
+        default=lambda: orm.Float(CLOSEST),
         validator=validate_fraction,
-        help='Frames with a distance below this times the sum of the two covalent radii are rejected before DFT; 0 '
-        'lets all pass. The frames of the initial set keep to 0.7.',
+        help='Frames with a distance below this times the sum of the two covalent radii are rejected; 0 lets all pass.',
     )
     spec.input(
         'duplicate_tolerance',
@@ -54,7 +57,7 @@ def define_ports(spec: WorkChainSpec) -> None:
         default=lambda: orm.Float(0.0),
         validator=validate_not_negative,
         help='In Å: of frames whose distances between neighbours agree to this, but for rotation, reflection and the '
-        'order of atoms, only the first goes to DFT. With 0, the default, every frame does, as finite differences '
+        'order of atoms, only the first is labelled. With 0, the default, every frame is, as finite differences '
         'need; a campaign takes 0.01.',
     )
     spec.input(
@@ -79,15 +82,20 @@ def define_ports(spec: WorkChainSpec) -> None:
         help='In eV/atom, relative to what most labels with these settings say of the elements: a label with a higher '
         'energy is put into quarantine.',
     )
-    spec.expose_inputs(PwBaseWorkChain, exclude=('kpoints', 'pw.structure', 'pw.parent_folder'))
-    spec.inputs['kpoints_distance'].required = True
-    t.cast(t.Any, spec.inputs)['pw']['code'].required = True
-    spec.inputs.validator = validate_inputs
+    for labeller in labellers.values():
+        labeller.define(spec)
+    spec.inputs.validator = functools.partial(validate_inputs, labellers)
     spec.output(
         'dataset',
         valid_type=AtomsDatasetData,
         required=False,
-        help='The labelled frames; absent when there is not a single one.',
+        help='The labelled frames but those of an audit; absent when there is not a single one.',
+    )
+    spec.output(
+        'audit',
+        valid_type=AtomsDatasetData,
+        required=False,
+        help='The labelled frames of the origin `audit`: nothing is trained on them.',
     )
     spec.output(
         'quarantined',
@@ -99,13 +107,15 @@ def define_ports(spec: WorkChainSpec) -> None:
         'output_parameters',
         valid_type=orm.Dict,
         help='The account: frames requested = reused + cached + labelled + failed + rejected, `failures` and '
-        '`rejections` by cause, `core_seconds` of DFT spent, `core_seconds_cached` and `core_seconds_reused` saved.',
+        '`rejections` by cause, `core_seconds` spent (CPU time where the code measures it, else wall time of its '
+        'cores), `core_seconds_cached` and `core_seconds_reused` saved, `warnings` on labels that should be looked '
+        'at.',
     )
     spec.exit_code(
         410,
         'ERROR_LABELS_FAILED',
         message='{failed} of {requested} frames could not be labelled, more than `max_failed_fraction` = {limit} '
-        'allows ({causes}). Look at `verdi process report` of one of them, mend the cause and run again.',
+        'allows ({causes}). Look at `verdi process report` of one of them, fix the cause and run again.',
     )
 
 
@@ -116,16 +126,16 @@ def validate_not_negative(node: orm.Float | None, port: t.Any) -> str | None:
     return None
 
 
-def validate_inputs(value: t.Any, namespace: t.Any) -> str | None:
-    """Refuse settings that give no label of the frame itself, and an element that has no pseudopotential."""
-    control = value['pw']['parameters'].get_dict().get('CONTROL', {})
-    for flag in ('tprnfor', 'tstress'):
-        if not control.get(flag):
-            return f'`pw.parameters`: `CONTROL.{flag}` must be true, a label needs forces and stress.'
-    if control.get('calculation', 'scf') != 'scf':
-        return f'`pw.parameters`: `CONTROL.calculation` is {control["calculation"]}, a label needs scf.'
+def validate_inputs(labellers: Mapping[str, type[Labeller]], value: t.Any, namespace: t.Any) -> str | None:
+    """Refuse none or two labellers, settings that give no label, and an element that cannot be labelled."""
+    try:
+        labeller = choose_labeller(value, labellers)
+    except ValueError as exception:
+        return str(exception)
+    if error := labeller.validate():
+        return error
     if 'min_energy' in value and 'max_energy' in value and not value['min_energy'].value < value['max_energy'].value:
         return '`min_energy` is not below `max_energy`: every label would be put into quarantine.'
     if 'dataset' not in namespace or 'dataset' not in value:
         return None
-    return validate_pseudos(value['dataset'].elements, value['pw']['pseudos'])
+    return labeller.validate_elements(value['dataset'].elements)

@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import dataclasses
-import hashlib
 import typing as t
-from collections.abc import Collection, Mapping
+from collections.abc import Collection, Mapping, Sequence
 
 import numpy as np
 from aiida import orm
@@ -13,7 +12,6 @@ from ase.data import chemical_symbols
 
 from aiida_pace.calculations.functions.labels import frame_key
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.formats.quantumespresso.settings import label_digest
 from aiida_pace.frames import Frames
 from aiida_pace.structures.fingerprint import exact_fingerprints
 from aiida_pace.structures.outliers import composition, robust_references
@@ -22,13 +20,14 @@ from aiida_pace.workflows.graph import children, jobs_of
 __all__ = (
     'LABELS_EXTRA',
     'Origin',
+    'Run',
     'Settings',
+    'index_jobs',
     'index_labels',
     'index_request',
     'interrupted_runs',
     'label_costs',
     'reference_energies',
-    'settings_of',
     'stored_labels',
 )
 
@@ -37,24 +36,24 @@ LABELS_EXTRA = 'pace_labels'
 
 PROCESS_TYPE = 'aiida.workflows:pace.label'
 
-#: Settings of the plugin that change neither the input of pw.x nor its result.
-IGNORED_SETTINGS = frozenset({'additional_retrieve_list', 'also_bands', 'cmdline', 'no_bands', 'parser_options'})
+#: Part of the extra with `Settings.by_element`: the name that all releases write, so that their labels are found.
+BY_ELEMENT = 'pseudos'
 
 
 @dataclasses.dataclass(frozen=True)
 class Settings:
     """The settings of a label, by content.
 
-    :param digest: of all but the pseudopotentials.
-    :param pseudos: digest of the file of each element's pseudopotential.
+    :param digest: of all that counts for every frame.
+    :param by_element: digests of what counts only for the frames that hold an element, such as a pseudopotential.
     """
 
     digest: str
-    pseudos: Mapping[str, str]
+    by_element: Mapping[str, str] = dataclasses.field(default_factory=dict)
 
-    def agree(self, pseudos: Mapping[str, str], elements: Collection[str]) -> bool:
-        """Return whether ``pseudos`` are the same for all ``elements``."""
-        return all(pseudos.get(element) == self.pseudos[element] for element in elements)
+    def agree(self, by_element: Mapping[str, str], elements: Collection[str]) -> bool:
+        """Return whether ``by_element`` says the same of all ``elements``."""
+        return all(by_element.get(element) == self.by_element.get(element) for element in elements)
 
 
 class Origin(t.NamedTuple):
@@ -63,25 +62,6 @@ class Origin(t.NamedTuple):
     dataset: orm.Node
     row: int
     core_seconds: float
-
-
-def settings_of(inputs: Mapping[str, t.Any]) -> Settings:
-    """Return the settings that the inputs of ``PwBaseWorkChain`` give to every frame."""
-    pw = inputs['pw']
-    plugin = pw['settings'].get_dict() if 'settings' in pw else {}
-    other = {
-        'settings': {key: value for key, value in plugin.items() if key.lower() not in IGNORED_SETTINGS},
-        **{name: _content_digest(pw[name]) for name in ('hubbard_file', 'vdw_table') if name in pw},
-    }
-    parity = bool(inputs['kpoints_force_parity']) if 'kpoints_force_parity' in inputs else False
-    return Settings(
-        label_digest(pw['parameters'].get_dict(), inputs['kpoints_distance'].value, parity, other),
-        {element: _content_digest(pseudo) for element, pseudo in pw['pseudos'].items()},
-    )
-
-
-def _content_digest(node: orm.SinglefileData) -> str:
-    return hashlib.sha256(node.base.repository.get_object_content(node.filename, mode='rb')).hexdigest()
 
 
 def index_labels(
@@ -97,7 +77,9 @@ def index_labels(
         raise ValueError('the data set carries no labels')
     index = {
         'settings': settings.digest,
-        'pseudos': {element: settings.pseudos[element] for element in node.elements},
+        BY_ELEMENT: {
+            element: settings.by_element[element] for element in node.elements if element in settings.by_element
+        },
         'fingerprints': fingerprints,
         'core_seconds': [core_seconds[fingerprint] for fingerprint in fingerprints],
         'energies': frames.energy.tolist(),
@@ -108,13 +90,20 @@ def index_labels(
 
 
 def index_request(node: orm.WorkChainNode, settings: Settings, frames: Frames) -> None:
-    """Write on a work chain what `interrupted_runs` finds its DFT runs by."""
+    """Write on a work chain what `interrupted_runs` finds its runs by, together with `index_jobs`."""
     index = {
         'settings': settings.digest,
-        'pseudos': dict(settings.pseudos),
+        BY_ELEMENT: dict(settings.by_element),
         'fingerprints': _fingerprints(frames),
     }
     node.base.extras.set(LABELS_EXTRA, index)
+
+
+def index_jobs(node: orm.WorkChainNode, jobs: Mapping[str, Sequence[int]]) -> None:
+    """Write on a work chain which of its frames each of its jobs labels; without, each labels one, by `frame_key`."""
+    index = node.base.extras.get(LABELS_EXTRA)
+    shares = {**index.get('jobs', {}), **{key: list(rows) for key, rows in jobs.items()}}
+    node.base.extras.set(LABELS_EXTRA, {**index, 'jobs': shares})
 
 
 def stored_labels(settings: Settings, frames: Frames, wanted: Collection[int]) -> dict[int, Origin]:
@@ -129,16 +118,24 @@ def stored_labels(settings: Settings, frames: Frames, wanted: Collection[int]) -
             number = keys.get(fingerprint)
             if number is None or number in found:
                 continue
-            if settings.agree(index['pseudos'], _elements(frames, number)):
+            if settings.agree(index[BY_ELEMENT], _elements(frames, number)):
                 found[number] = (pk, row, index['core_seconds'][row])
     nodes = {pk: orm.load_node(pk) for pk in {pk for pk, _, _ in found.values()}}
     return {number: Origin(nodes[pk], row, cost) for number, (pk, row, cost) in sorted(found.items())}
 
 
+class Run(t.NamedTuple):
+    """A run that labelled a frame, the index of the frame among those of the run, and the number of these."""
+
+    node: orm.ProcessNode
+    row: int
+    frames: int
+
+
 def interrupted_runs(
     settings: Settings, frames: Frames, wanted: Collection[int], own: int | None
-) -> dict[int, list[orm.ProcessNode]]:
-    """Return the DFT runs, the oldest first, of those of the frames ``wanted`` that another labelling ran.
+) -> dict[int, list[Run]]:
+    """Return the runs, the oldest first, that another labelling made of those of the frames ``wanted``.
 
     Only of labellings that have not come to their end, killed ones for the most part: what the others
     labelled is in their data sets.
@@ -157,18 +154,20 @@ def interrupted_runs(
         project=['*', f'extras.{LABELS_EXTRA}'],
         tag='labelling',
     )
-    runs: dict[int, list[orm.ProcessNode]] = {}
-    for node, index in query.order_by({'labelling': {'id': 'asc'}}).all():
+    runs: dict[int, list[Run]] = {}
+    for node, index in query.order_by({'labelling': {'ctime': 'asc'}}).all():
         numbers = {
-            frame_key(row): keys[fingerprint]
+            row: keys[fingerprint]
             for row, fingerprint in enumerate(index['fingerprints'])
-            if fingerprint in keys and settings.agree(index['pseudos'], _elements(frames, keys[fingerprint]))
+            if fingerprint in keys and settings.agree(index[BY_ELEMENT], _elements(frames, keys[fingerprint]))
         }
         if numbers:
+            jobs = index.get('jobs') or {frame_key(row): [row] for row in numbers}
             lanes = [child for label, child in children(node).items() if 'lane' in label]
-            for key, run in jobs_of(lanes).items():
-                if key in numbers:
-                    runs.setdefault(numbers[key], []).append(run)
+            for key, run in jobs_of(lanes).items():  # type: ignore[arg-type]
+                for place, row in enumerate(jobs.get(key, ())):
+                    if row in numbers:
+                        runs.setdefault(numbers[row], []).append(Run(run, place, len(jobs[key])))
     return runs
 
 
@@ -185,7 +184,7 @@ def reference_energies(settings: Settings, frames: Frames) -> dict[int, float] |
     energies = [np.asarray(frames.energy)]
     for _, index in _indices(settings):
         known = set(index['composition'])
-        if not index['quarantined'] and known <= set(symbols) and settings.agree(index['pseudos'], known):
+        if not index['quarantined'] and known <= set(symbols) and settings.agree(index[BY_ELEMENT], known):
             size = len(index['energies'])
             counts.append(np.column_stack([index['composition'].get(symbol, [0] * size) for symbol in symbols]))
             energies.append(np.array(index['energies']))
@@ -201,7 +200,7 @@ def _indices(settings: Settings) -> list[tuple[int, dict[str, t.Any]]]:
         project=['id', f'extras.{LABELS_EXTRA}'],
         tag='dataset',
     )
-    return [(pk, index) for pk, index in query.order_by({'dataset': {'id': 'asc'}}).all()]
+    return [(pk, index) for pk, index in query.order_by({'dataset': {'ctime': 'asc'}}).all()]
 
 
 def _fingerprints(frames: Frames) -> list[str]:

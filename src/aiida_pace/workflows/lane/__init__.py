@@ -34,9 +34,7 @@ def balanced_shares(costs: Mapping[str, float], count: int) -> list[list[str]]:
 
 
 class LaneWorkChain(ResumableWorkChain):
-    """Run one process per structure, one after another; a process that fails does not stop the lane."""
-
-    _process_class: type[Process]
+    """Run one process per job, one after another; a process that fails does not stop the lane."""
 
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
@@ -48,7 +46,8 @@ class LaneWorkChain(ResumableWorkChain):
             dynamic=True,
             help='The share of this lane; the key becomes the link label of the process.',
         )
-        spec.outline(cls.setup, while_(cls.has_next)(cls.run_next))
+        steps: t.Any = cls  # for `outline`, steps are functions of any work chain
+        spec.outline(steps.setup, while_(steps.has_next)(steps.run_next))
 
     def setup(self) -> None:
         """Queue the jobs."""
@@ -59,12 +58,12 @@ class LaneWorkChain(ResumableWorkChain):
         """Return whether a job is left."""
         return len(self.ctx.jobs) < len(self.ctx.queue)
 
-    def run_next(self) -> ToContext:
+    def run_next(self) -> ToContext[str, t.Any]:
         """Submit the next job."""
         key = self.ctx.queue[len(self.ctx.jobs)]
-        job = self.submit(self._process_class, labelled(key, self.job_inputs(key)))
-        return ToContext(jobs=append_(job))
+        process, inputs = self.job(key)
+        return ToContext(jobs=append_(self.submit(process, labelled(key, inputs))))
 
-    def job_inputs(self, key: str) -> dict[str, t.Any]:
-        """Return the inputs of the job ``key``."""
+    def job(self, key: str) -> tuple[type[Process], dict[str, t.Any]]:
+        """Return the process of the job ``key`` and its inputs."""
         raise NotImplementedError

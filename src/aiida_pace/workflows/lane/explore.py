@@ -5,6 +5,7 @@ from __future__ import annotations
 import typing as t
 
 from aiida import orm
+from aiida.engine import Process
 from aiida.engine.processes.workchains.workchain import WorkChainSpec
 
 from aiida_pace.calculations.lammps import PaceLammpsCalculation
@@ -16,8 +17,6 @@ __all__ = ('ExploreLaneWorkChain',)
 class ExploreLaneWorkChain(LaneWorkChain):
     """Run molecular-dynamics walkers, one after another."""
 
-    _process_class = PaceLammpsCalculation
-
     @classmethod
     def define(cls, spec: WorkChainSpec) -> None:  # type: ignore[override]
         """Define the process specification."""
@@ -27,7 +26,11 @@ class ExploreLaneWorkChain(LaneWorkChain):
             'seeds', valid_type=orm.Int, dynamic=True, help='Random seed of each walker, by the key of its structure.'
         )
 
-    def job_inputs(self, key: str) -> dict[str, t.Any]:
+    def job(self, key: str) -> tuple[type[Process], dict[str, t.Any]]:
         """Return the inputs of the walker ``key``."""
         shared = self.exposed_inputs(PaceLammpsCalculation, 'lammps')
-        return {**shared, 'structure': self.inputs.structures[key], 'seed': self.inputs.seeds[key]}
+        return PaceLammpsCalculation, {
+            **shared,
+            'structure': self.inputs.structures[key],
+            'seed': self.inputs.seeds[key],
+        }

@@ -9,26 +9,60 @@ from collections.abc import Mapping
 
 from aiida import orm
 from aiida.engine import ProcessBuilder
-from aiida.plugins import WorkflowFactory
-from aiida_quantumespresso.workflows.protocols.utils import recursive_merge
-from plumpy import PortNamespace
+from aiida_quantumespresso.workflows.protocols.utils import ProtocolMixin
 
-PwBaseWorkChain: t.Any = WorkflowFactory('quantumespresso.pw.base')
+from aiida_pace.workflows.check.trials import CODES, code_names
+from aiida_pace.workflows.label.labeller import Labeller
+from aiida_pace.workflows.label.labellers import DEFAULT_LABELLER, LABELLERS
+from aiida_pace.workflows.values import fill_values
 
-__all__ = ('CODES', 'fill_builder')
+__all__ = ('ProtocolMixin', 'fill_builder', 'protocol_inputs')
 
-#: The codes of a campaign by the executable they run, and the ports that each belongs to.
-CODES = {
-    'pw': ('label.pw.code',),
-    'pacemaker': ('train.fit.code', 'initial.basis.code'),
-    'pace_yaml2yace': ('train.fit.yace_code',),
-    'pace_activeset': ('train.active_set.code',),
-    'lammps': ('explore.lammps.code',),
-    'pace_embed': ('select.embed.code',),
-    'pace_swarm': ('select.swarm.code',),
-    'pace_evaluate': ('select.evaluate.code',),
-    'pace_select': ('select.select.code', 'initial.select.code'),
+#: Inputs of earlier releases by their path, and what takes their place: the end of a sentence.
+RENAMED = {
+    'initial.select': '`initial.maxvol`',
+    'label.closest': '`closest`, one for all steps of the campaign',
+    'select.evaluate': '`evaluate`, one for all steps of the campaign',
+    'select.select': '`select.maxvol`',
+    **{
+        f'label.{name}': f'`label.pw.{name}`'
+        for name in ('clean_workdir', 'kpoints_distance', 'kpoints_force_parity', 'max_iterations', 'pseudo_family')
+    },
+    **{
+        f'label.pw.{name}': f'`label.pw.pw.{name}`'
+        for name in (
+            'hubbard_file',
+            'metadata.options',
+            'parallelization',
+            'parameters',
+            'pseudos',
+            'settings',
+            'vdw_table',
+        )
+    },
 }
+
+
+def protocol_inputs(
+    process: type[ProtocolMixin], protocol: str | None, overrides: Mapping[str, t.Any] | None
+) -> dict[str, t.Any]:
+    """Return the plain values of a protocol and its overrides, with those of one labeller.
+
+    :raises ValueError: when the overrides name an input of an earlier release, or more than one labeller.
+    """
+    overrides = dict(overrides or {})
+    for old, new in RENAMED.items():
+        value: t.Any = overrides
+        for part in old.split('.'):
+            value = value.get(part) if isinstance(value, Mapping) else None
+        if value is not None:
+            raise ValueError(f'`{old}` is now {new}.')
+    inputs: dict[str, t.Any] = process.get_protocol_inputs(protocol, overrides)
+    chosen = [name for name in LABELLERS if name in overrides.get('label', {})] or [DEFAULT_LABELLER.name]
+    if len(chosen) > 1:
+        raise ValueError(f'`label` has {" and ".join(f"`{name}`" for name in chosen)}: give just one of them.')
+    inputs['label'] = {key: value for key, value in inputs['label'].items() if key not in {*LABELLERS} - {*chosen}}
+    return inputs
 
 
 def fill_builder(
@@ -40,61 +74,34 @@ def fill_builder(
 ) -> ProcessBuilder:
     """Return ``builder``, of ``ActiveLearningWorkChain``, filled with the protocol's ``inputs``.
 
+    :param inputs: from `protocol_inputs`.
     :raises ValueError: when a code is missing or unknown, or a pseudopotential is not installed.
     """
-    if set(codes) != set(CODES):
-        missing, unknown = sorted(set(CODES) - set(codes)), sorted(set(codes) - set(CODES))
-        raise ValueError(f'`codes` needs one code for each of {", ".join(CODES)}; {missing=}, {unknown=}')
+    labeller: type[Labeller] = next(LABELLERS[name] for name in LABELLERS if name in inputs['label'])
+    needed = code_names(labeller)
+    if set(codes) != set(needed):
+        missing, unknown = sorted(set(needed) - set(codes)), sorted(set(codes) - set(needed))
+        raise ValueError(f'`codes` needs one code for each of {", ".join(needed)}; {missing=}, {unknown=}')
+    loaded = {name: orm.load_code(code) if isinstance(code, str) else code for name, code in codes.items()}
     elements = {symbol for structure in structures.values() for symbol in structure.get_symbols_set()}
-    inputs['initial'].setdefault('elements', sorted(elements))
+    inputs.setdefault('initial', {}).setdefault('elements', sorted(elements))
     builder.explore.structures = dict(structures)
-    _fill_label(builder.label, codes['pw'], inputs['label'], inputs['initial']['elements'], options)
-    for name, paths in CODES.items():
-        code = codes[name]
-        for path in paths:
+    labeller.fill_builder(
+        builder.label[labeller.name],
+        loaded[labeller.trial.name],
+        inputs['label'].pop(labeller.name),
+        inputs['initial']['elements'],
+        options,
+    )
+    for name in needed:
+        if name == labeller.trial.name:
+            continue
+        for path in CODES[name]:
             *namespaces, port = path.split('.')
             namespace = functools.reduce(operator.getitem, namespaces, builder)
-            namespace[port] = orm.load_code(code) if isinstance(code, str) else code
-            if options and port == 'code' and name != 'pw':
-                namespace.metadata.options = options
-    _fill(builder, inputs)
-    return builder
-
-
-def _fill(builder: t.Any, values: Mapping[str, t.Any], path: str = '') -> None:
-    """Put plain ``values``, nested like the ports, into the builder.
-
-    :raises ValueError: when there is no such port.
-    """
-    ports = builder._port_namespace
-    for name, value in values.items():
-        if name not in ports:
-            raise ValueError(f'`{path}{name}` is no input; there are: {", ".join(sorted(ports))}')
-        port = ports[name]
-        if isinstance(port, PortNamespace):
-            _fill(builder[name], value, f'{path}{name}.')
-        elif port.non_db:
-            builder[name] = value
-        else:
-            is_float = orm.Float in (port.valid_type if isinstance(port.valid_type, tuple) else (port.valid_type,))
-            builder[name] = orm.to_aiida_type(float(value) if is_float else value)
-
-
-def _fill_label(
-    label: t.Any, code: orm.AbstractCode | str, inputs: dict[str, t.Any], elements: list[str], options: dict[str, t.Any]
-) -> None:
-    """Fill the namespace ``label`` with what the protocol of ``PwBaseWorkChain`` gives for all ``elements``.
-
-    What is used here is taken out of ``inputs``.
-    """
-    # Only its kinds count: they decide which pseudopotentials are taken, and with which cutoffs.
-    kinds = orm.StructureData(cell=[[10.0 * len(elements), 0, 0], [0, 10, 0], [0, 0, 10]])
-    for number, element in enumerate(elements):
-        kinds.append_atom(position=(10.0 * number, 0, 0), symbols=element)
-    overrides = {key: inputs.pop(key) for key in ('pseudo_family', 'kpoints_distance', 'pw')}
-    pw_options = recursive_merge(options, overrides['pw'].pop('metadata', {}).pop('options', {}))
-    pw_base = PwBaseWorkChain.get_builder_from_protocol(code, kinds, overrides=overrides, options=pw_options)
-    for port in ('code', 'pseudos', 'parameters', 'metadata'):
-        label.pw[port] = pw_base.pw[port]
-    for port in ('kpoints_distance', 'kpoints_force_parity', 'max_iterations'):
-        label[port] = pw_base[port]
+            namespace[port] = loaded[name]
+            if port == 'code':
+                for option, value in options.items():  # one by one: the others, such as `resources`, have defaults
+                    namespace.metadata.options[option] = value
+    fill_values(builder, inputs)
+    return t.cast(ProcessBuilder, builder)

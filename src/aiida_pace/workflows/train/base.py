@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import typing as t
+
 from aiida import orm
 from aiida.common import AttributeDict
 from aiida.engine import (
@@ -41,13 +43,14 @@ class TrainBaseWorkChain(ResumableWorkChain, BaseRestartWorkChain):
         super().define(spec)
         spec.expose_inputs(PaceTrainCalculation, namespace='fit')
         spec.expose_inputs(PaceActiveSetCalculation, namespace='active_set', exclude=('potential', 'datasets'))
+        steps: t.Any = cls  # for `outline`, steps are functions of any work chain
         spec.outline(
-            cls.setup,
-            cls.size_basis,
-            while_(cls.should_run_process)(cls.run_process, cls.inspect_process),
-            cls.run_active_set,
-            cls.inspect_active_set,
-            cls.results,
+            steps.setup,
+            steps.size_basis,
+            while_(steps.should_run_process)(steps.run_process, steps.inspect_process),
+            steps.run_active_set,
+            steps.inspect_active_set,
+            steps.results,
         )
         spec.expose_outputs(PaceTrainCalculation)
         spec.output('active_set', valid_type=AceActiveSetData, required=False, help='The active set of the potential.')
@@ -73,11 +76,13 @@ class TrainBaseWorkChain(ResumableWorkChain, BaseRestartWorkChain):
         config = TrainingConfig.model_validate(self.ctx.inputs.parameters.get_dict())
         atoms = environments(config, datasets.values())
         if few := few_atoms(atoms, config.order):
-            return self.exit_codes.ERROR_ATOMS_INSUFFICIENT.format(detail=next(iter(few.values())))
+            return self.exit_codes.ERROR_ATOMS_INSUFFICIENT.format(detail=next(iter(few.values())))  # type: ignore[no-any-return]
         functions = functions_for(config, atoms)
         if reduced := [element for element in functions if functions[element] < config.functions_of(element)]:
             self.ctx.inputs.parameters = affordable_parameters(
-                self.ctx.inputs.parameters, **datasets, metadata={'call_link_label': 'size_basis'}
+                self.ctx.inputs.parameters,
+                **datasets,
+                metadata={'call_link_label': 'size_basis'},  # type: ignore[arg-type]
             )
             self.report(
                 'a basis sized to the data: '
@@ -110,7 +115,7 @@ class TrainBaseWorkChain(ResumableWorkChain, BaseRestartWorkChain):
         self.ctx.is_finished = True
         return ProcessHandlerReport(do_break=True)
 
-    def run_active_set(self) -> ToContext:
+    def run_active_set(self) -> ToContext[str, t.Any]:
         """Build the active set from the data that the potential was trained on."""
         inputs = self.exposed_inputs(PaceActiveSetCalculation, 'active_set')
         inputs['potential'] = self.ctx.children[-1].outputs.potential
@@ -121,6 +126,6 @@ class TrainBaseWorkChain(ResumableWorkChain, BaseRestartWorkChain):
         """Attach the potential all the same when its active set failed."""
         if not self.ctx.active_set.is_finished_ok:
             self.results()
-            return self.exit_codes.ERROR_ACTIVE_SET_FAILED.format(cause=cause_of(self.ctx.active_set))
+            return self.exit_codes.ERROR_ACTIVE_SET_FAILED.format(cause=cause_of(self.ctx.active_set))  # type: ignore[no-any-return]
         self.out('active_set', self.ctx.active_set.outputs.active_set)
         return None

@@ -15,10 +15,12 @@ __all__ = (
     'OPEN',
     'STATE',
     'STATUS',
+    'Rows',
     'cached_runs',
     'called',
     'inputs_of_called',
     'outputs_of_called',
+    'restart_uuid',
     'restarted_from',
 )
 
@@ -40,6 +42,8 @@ def _calls(
 ) -> orm.QueryBuilder:
     """Return a query for the processes ``depth`` calls below the process ``pk``, tagged ``process_1``, ...
 
+    They come in the order in which they were made: keys say nothing of that after the import of an archive.
+
     :param labels: patterns, in SQL's ``LIKE``, of the labels of the calls, by their depth.
     """
     query = orm.QueryBuilder().append(orm.ProcessNode, filters={'id': pk}, tag='process_0')
@@ -52,7 +56,7 @@ def _calls(
             edge_filters={'type': {'in': CALLS}, 'label': {'like': (labels or {}).get(level, '%')}},
             filters=filters if level == depth else None,
         )
-    return query
+    return query.order_by({f'process_{depth}': {'ctime': 'asc'}})
 
 
 def called(
@@ -68,32 +72,37 @@ def called(
     """
     query = _calls(pk, depth, filters, labels)
     columns = [(f'call_{level}', 'label') for level in range(1, depth + 1)]
-    query.order_by({f'process_{depth}': 'id'})
     return _rows(query, columns + [(f'process_{depth}', name) for name in project])
 
 
-def outputs_of_called(pk: int, depth: int, labels: Sequence[str], project: str) -> Rows:
+def outputs_of_called(
+    pk: int, depth: int, labels: Sequence[str], project: Sequence[str], calls: Mapping[int, str] | None = None
+) -> Rows:
     """Return, per output of a process ``depth`` calls below ``pk``: key of the process, label, and what is projected.
 
     :param labels: of the outputs.
+    :param calls: patterns, in SQL's ``LIKE``, of the labels of the calls, by their depth.
     """
-    query = _calls(pk, depth)
+    query = _calls(pk, depth, None, calls)
     links = [LinkType.CREATE.value, LinkType.RETURN.value]
     edge_filters = {'label': {'in': list(labels)}, 'type': {'in': links}}
     query.append(orm.Data, with_incoming=f'process_{depth}', edge_tag='output', edge_filters=edge_filters, tag='data')
-    return _rows(query, [(f'process_{depth}', 'id'), ('output', 'label'), ('data', project)])
+    return _rows(query, [(f'process_{depth}', 'id'), ('output', 'label'), *(('data', name) for name in project)])
 
 
-def inputs_of_called(pk: int, depth: int, label: str, project: str) -> Rows:
+def inputs_of_called(
+    pk: int, depth: int, label: str, project: Sequence[str], calls: Mapping[int, str] | None = None
+) -> Rows:
     """Return, per input of a process ``depth`` calls below ``pk``: key of the process, label, and what is projected.
 
     :param label: pattern, in SQL's ``LIKE``, of the labels of the inputs.
+    :param calls: the same of the labels of the calls, by their depth.
     """
-    query = _calls(pk, depth)
+    query = _calls(pk, depth, None, calls)
     links = [LinkType.INPUT_CALC.value, LinkType.INPUT_WORK.value]
     edge_filters = {'label': {'like': label}, 'type': {'in': links}}
     query.append(orm.Data, with_outgoing=f'process_{depth}', edge_tag='input', edge_filters=edge_filters, tag='data')
-    return _rows(query, [(f'process_{depth}', 'id'), ('input', 'label'), ('data', project)])
+    return _rows(query, [(f'process_{depth}', 'id'), ('input', 'label'), *(('data', name) for name in project)])
 
 
 def cached_runs(pk: int) -> Rows:
@@ -102,12 +111,17 @@ def cached_runs(pk: int) -> Rows:
     return _rows(query, [('process_1', 'id'), ('process_3', 'id')])
 
 
+def restart_uuid(pk: int) -> str | None:
+    """Return the UUID of the campaign that the campaign ``pk`` goes on from."""
+    return next((uuid for *_, uuid in inputs_of_called(pk, 0, 'restart_from', ['attributes.value'])), None)
+
+
 def restarted_from(pk: int) -> int | None:
-    """Return the campaign that the campaign ``pk`` goes on from."""
-    for *_, uuid in inputs_of_called(pk, 0, 'restart_from', 'attributes.value'):
-        query = orm.QueryBuilder().append(orm.ProcessNode, filters={'uuid': uuid}, project='id')
-        return t.cast('int | None', query.first(flat=True))
-    return None
+    """Return the key of the campaign that the campaign ``pk`` goes on from; None also when the profile lacks it."""
+    if (uuid := restart_uuid(pk)) is None:
+        return None
+    query = orm.QueryBuilder().append(orm.ProcessNode, filters={'uuid': uuid}, project='id')
+    return t.cast('int | None', query.first(flat=True))
 
 
 def _rows(query: orm.QueryBuilder, columns: Sequence[tuple[str, str]]) -> Rows:

@@ -1,35 +1,26 @@
-"""Extended XYZ in ASE's dialect: written with all digits, read frame by frame; no AiiDA."""
+"""Frames to extended XYZ in ASE's dialect, with all digits; no AiiDA."""
 
 from __future__ import annotations
 
 import functools
-import io
-import itertools
 import json
 import re
 import typing as t
-from collections.abc import Iterator
 from pathlib import Path
 
 import numpy as np
-from ase import Atoms
 from ase.data import chemical_symbols
-from ase.io.extxyz import key_val_str_to_dict, read_xyz
+from ase.io.extxyz import key_val_str_to_dict
 
 from aiida_pace.frames import Frames
 
-__all__ = ('read_extxyz', 'write_extxyz')
+__all__ = ('write_extxyz',)
 
 #: Where the nine numbers of a stress tensor, row by row, are in Voigt order.
 TENSOR = [0, 5, 4, 5, 1, 3, 4, 3, 2]
 
 #: Texts that need no quotes, unless they read as a number or a truth value.
 PLAIN = re.compile(r'[\w./:+-]+', re.ASCII)
-
-PROPERTIES = re.compile(r'\bProperties=["\'{\[]?([\w:]+)')
-
-#: What ASE's reader raises at a broken frame; of its `OSError` one kind, an `XYZError`, is about the text.
-FAULTS = (AssertionError, AttributeError, IndexError, OSError, TypeError, ValueError)
 
 
 def write_extxyz(frames: Frames, path: str | Path) -> None:
@@ -93,58 +84,3 @@ def _quoted(text: str) -> str:
             return text
     escaped = json.dumps(text).replace('\\', '\\\\').replace('"', '\\"')
     return f'"_JSON {escaped}"'
-
-
-def read_extxyz(path: str | Path) -> Iterator[Atoms | str]:
-    """Read a file frame by frame: plain XYZ too.
-
-    :return: for each frame the structure or, when it cannot be read, why.
-    :raises OSError: when the file cannot be read.
-    :raises UnicodeDecodeError: when it is no text.
-    """
-    with open(path, encoding='utf-8-sig') as handle:
-        for chunk in _chunks(handle):
-            yield chunk if isinstance(chunk, str) else _read_frame(chunk)
-
-
-def _chunks(lines: Iterator[str]) -> Iterator[list[str] | str]:
-    """Yield the lines of each frame, or why there are none; empty lines between frames are nothing."""
-    number = 1
-    line = next(lines, None)
-    while line is not None:
-        if not line.strip():
-            number, line = number + 1, next(lines, None)
-            continue
-        try:
-            count = int(line)
-        except ValueError:
-            count = -1
-        if count < 0:
-            yield f'line {number} is no number of atoms: from there on nothing can be read'
-            return
-        chunk = [line, *itertools.islice(lines, count + 1)]
-        if len(chunk) < count + 2:
-            yield 'the file ends within the frame'
-            return
-        line = next(lines, None)
-        while line is not None and line.lstrip().startswith('VEC'):  # cell vectors in the guise of atoms
-            chunk.append(line)
-            line = next(lines, None)
-        yield chunk
-        number += len(chunk)
-
-
-def _read_frame(chunk: list[str]) -> Atoms | str:
-    """Return the structure that the lines describe, or why there is none."""
-    found = PROPERTIES.search(chunk[1])
-    try:
-        expected = sum(int(columns) for columns in found[1].split(':')[2::3]) if found else 4
-        for line in chunk[2:]:
-            if len(line.split()) != expected:
-                named = '`Properties` names' if found else 'XYZ without `Properties` has'
-                return f'an atom has {len(line.split())} columns, {named} {expected}'
-        return t.cast(Atoms, next(read_xyz(io.StringIO(''.join(chunk)), index=0)))
-    except KeyError as exception:
-        return f'unknown element {exception}'
-    except FAULTS as exception:
-        return f'not readable ({exception})'

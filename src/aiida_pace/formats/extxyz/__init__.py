@@ -1,0 +1,6 @@
+"""Extended XYZ: written with all digits, read frame by frame; no AiiDA."""
+
+from aiida_pace.formats.extxyz.read import read_extxyz
+from aiida_pace.formats.extxyz.write import write_extxyz
+
+__all__ = ('read_extxyz', 'write_extxyz')

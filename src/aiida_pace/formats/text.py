@@ -1,0 +1,32 @@
+"""Text that other programs wrote, made fit for a database and a terminal."""
+
+from __future__ import annotations
+
+import re
+import typing as t
+
+__all__ = ('printable', 'printable_values')
+
+#: Escape sequences of terminals (ECMA-48): those with parameters, strings up to their terminator, two characters.
+_ESCAPES = re.compile(r'(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]')
+#: Control characters but for line feed and tab, and halves of surrogate pairs, which no encoding takes.
+_CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]')
+
+
+def printable(text: str) -> str:
+    """Return ``text`` without escape sequences and control characters; a carriage return ends a line.
+
+    PostgreSQL refuses a text with a NUL, and a terminal obeys an escape sequence, whoever wrote it.
+    """
+    return _CONTROLS.sub('', _ESCAPES.sub('', re.sub('\r+\n?', '\n', text)))
+
+
+def printable_values(value: t.Any) -> t.Any:
+    """Return a JSON value whose texts, keys included, are all `printable`."""
+    if isinstance(value, str):
+        return printable(value)
+    if isinstance(value, dict):
+        return {printable_values(key): printable_values(item) for key, item in value.items()}
+    if isinstance(value, list | tuple):
+        return [printable_values(item) for item in value]
+    return value
