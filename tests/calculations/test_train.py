@@ -181,6 +181,7 @@ class TestLinear:
         parameters, curve = outputs['output_parameters'].get_dict(), outputs['learning_curve']
         assert outputs['potential'].has_yace
         assert outputs['potential'].functions_per_element == {'Si': 20}
+        assert outputs['posterior'].matches(outputs['potential'])
         assert curve.get_array('iteration').tolist() == [0, 1]
         assert parameters['converged']
         assert (parameters['frames_count'], parameters['test_frames_count']) == (22, 5)
