@@ -214,7 +214,7 @@ def test_max_grade() -> None:
         random_frames().max_grade()
 
 
-@pytest.mark.parametrize('name', set(COLUMNS) - set(OPTIONAL_COLUMNS))
+@pytest.mark.parametrize('name', sorted(set(COLUMNS) - set(OPTIONAL_COLUMNS)))
 def test_load_refuses_a_missing_column(name: str) -> None:
     source, target = io.BytesIO(saved(random_frames())), io.BytesIO()
     with zipfile.ZipFile(source) as old, zipfile.ZipFile(target, 'w') as new:

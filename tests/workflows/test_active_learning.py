@@ -111,10 +111,10 @@ def test_two_cycles(builder_of: BuilderOf) -> None:
 
 
 @pytest.fixture
-def given(builder_of: BuilderOf, si_potential_files: Path) -> ProcessBuilder:
-    """Return the campaign, begun with labelled frames: no DFT runs unless a walker halts."""
-    # The labels given are those of another method: no audit by pw.x can agree.
-    builder = builder_of({'stop': {'quiet_rounds': 2, 'max_cycles': 3, 'target': 1000.0, 'min_audit': 2}})
+def given(cheap_campaign: BuilderOf, si_potential_files: Path) -> ProcessBuilder:
+    """Return the campaign, begun with labelled frames."""
+    # The labels given are those of another method: no audit can agree.
+    builder = cheap_campaign({'stop': {'quiet_rounds': 2, 'max_cycles': 3, 'target': 1000.0, 'min_audit': 2}})
     parts = [Frames.load(si_potential_files / name) for name in ('dataset.npz', 'isolated_atoms.npz')]
     builder.datasets = {str(number): AtomsDatasetData(part) for number, part in enumerate(parts)}
     return builder
@@ -148,10 +148,9 @@ def test_converges_after_quiet_rounds(given: ProcessBuilder) -> None:
 
 
 @pytest.mark.engines
-@pytest.mark.slow
-def test_learns_where_nothing_is_new(builder_of: BuilderOf) -> None:
+def test_learns_where_nothing_is_new(cheap_campaign: BuilderOf) -> None:
     """Quiet walkers, and an error above the target: frames of their MD are labelled and trained on."""
-    builder = builder_of({'stop': {'max_cycles': 3, 'target': 1e-4, 'min_audit': 2}, 'growth': {'frames': 3}})
+    builder = cheap_campaign({'stop': {'max_cycles': 3, 'target': 1e-4, 'min_audit': 2}, 'growth': {'frames': 3}})
     calm(builder, samples=8)
     results, node = run_get_node(builder)
     assert node.exit_status == ActiveLearningWorkChain.exit_codes.ERROR_CONVERGENCE_NOT_REACHED.status
@@ -168,10 +167,9 @@ def test_learns_where_nothing_is_new(builder_of: BuilderOf) -> None:
 
 
 @pytest.mark.engines
-@pytest.mark.slow
-def test_learns_from_the_validation_that_failed(builder_of: BuilderOf) -> None:
-    """Gates that are not met: the frames of the validation are trained on, once; the next one costs no DFT."""
-    builder = builder_of({'stop': {'max_cycles': 2, 'quiet_rounds': 1, 'target': 1000.0, 'min_audit': 2}})
+def test_learns_from_the_validation_that_failed(cheap_campaign: BuilderOf) -> None:
+    """Gates that are not met: the frames of the validation are trained on, once; the next one labels nothing."""
+    builder = cheap_campaign({'stop': {'max_cycles': 2, 'quiet_rounds': 1, 'target': 1000.0, 'min_audit': 2}})
     calm(builder, samples=4)
     builder.validate.structures = {'diamond': orm.StructureData(ase=bulk('Si', a=5.4))}
     builder.validate.parameters = orm.Dict({'volume_count': 5, 'elastic_constants': False, 'phonons': False})
@@ -196,7 +194,6 @@ def broken(aiida_code_installed: Callable[..., orm.InstalledCode]) -> Callable[[
 
 
 @pytest.mark.engines
-@pytest.mark.slow
 def test_loses_patience(given: ProcessBuilder) -> None:
     """A target that cannot be met, and a basis that may not grow: it stops with the reason, and the best potential."""
     calm(given)
@@ -245,7 +242,12 @@ def test_starts_from_a_potential(
         ('train.fit.code', 'pace.train', 'ERROR_TRAINING_FAILED', {'datasets'}),
         ('explore.lammps.code', 'pace.lammps', 'ERROR_EXPLORATION_FAILED', {'datasets', 'potential', 'active_set'}),
         ('evaluate.code', 'pace.evaluate', 'ERROR_SELECTION_FAILED', {'datasets', 'potential', 'active_set'}),
-        ('label.pw.pw.code', 'quantumespresso.pw', 'ERROR_LABELS_FAILED', {'datasets', 'potential', 'active_set'}),
+        (
+            'label.calculator.code',
+            'pace.label_calculator',
+            'ERROR_LABELS_FAILED',
+            {'datasets', 'potential', 'active_set'},
+        ),
     ],
 )
 def test_stops_with_the_cause(  # noqa: PLR0917
