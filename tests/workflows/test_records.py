@@ -112,7 +112,7 @@ def test_chain_restart_and_status_see_the_same(
     state = check_against_the_nodes(first, CampaignState())
 
     builder.restart_from = first
-    builder.stop = orm.Dict({'max_cycles': 8, 'quiet_rounds': 2, 'target': 1e3, 'min_audit': 2, 'patience': 20})
+    builder.stop = orm.Dict({'max_cycles': 8, 'quiet_rounds': 2, 'target': 100.0, 'min_audit': 2, 'patience': 20})
     builder.validate.structures = {'diamond': orm.StructureData(ase=bulk('Si', a=5.4))}
     builder.validate.parameters = orm.Dict({'volume_count': 5, 'elastic_constants': False, 'phonons': False})
     builder.validate.tolerances = orm.Dict({'lattice_constant': 1e-9})
