@@ -11,12 +11,14 @@ from ase import Atoms
 from ase.build import bulk
 
 from aiida_pace.calculations.evaluate import PaceEvaluateCalculation
+from aiida_pace.calculations.train import PaceTrainCalculation
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.dataset import AtomsDatasetData
 from aiida_pace.data.potential import AcePotentialData
 from aiida_pace.frames import Frames
 from tests.fixtures.frames import random_frames
-from tests.fixtures.nodes import recorded_active_set, recorded_potential
+from tests.fixtures.nodes import recorded_active_set, recorded_posterior, recorded_potential
+from tests.fixtures.training import silicon_frames
 
 PaceCode = Callable[[str, str], orm.InstalledCode]
 
@@ -124,6 +126,7 @@ class TestInputs:
             'dataset': AtomsDatasetData(random_frames()),
             'potential': potential,
             'active_set': recorded_active_set(potential),
+            'posterior': recorded_posterior(potential),
             'metadata': {},
         }
 
@@ -135,8 +138,9 @@ class TestInputs:
     def test_complete_inputs(self, inputs: dict[str, orm.Node]) -> None:
         assert self.error(inputs) == ''
 
-    def test_active_set_is_optional(self, inputs: dict[str, orm.Node]) -> None:
-        del inputs['active_set']
+    @pytest.mark.parametrize('name', ['active_set', 'posterior'])
+    def test_optional_input(self, inputs: dict[str, orm.Node], name: str) -> None:
+        del inputs[name]
         assert self.error(inputs) == ''
 
     @pytest.mark.parametrize('name', ['code', 'dataset', 'potential'])
@@ -154,6 +158,40 @@ class TestInputs:
         inputs['potential'] = AcePotentialData(inputs['potential'].get_yaml().replace(b'c: [0', b'c: [1'))
         assert '`active_set` was made for another potential' in self.error(inputs)
 
+    def test_posterior_of_another_potential(self, inputs: dict[str, orm.Node]) -> None:
+        inputs['posterior'] = recorded_posterior(recorded_potential('silicon_carbide'))
+        assert '`posterior` was made for another potential' in self.error(inputs)
+
     def test_resources_are_still_checked(self, inputs: dict[str, orm.Node]) -> None:
         inputs['metadata'] = {'options': {'resources': {'nonsense': 1}}}
         assert self.error(inputs) != ''
+
+
+@pytest.mark.engines
+@pytest.mark.usefixtures('aiida_profile_clean')
+def test_error_bars_of_a_fit(pace_code: PaceCode) -> None:
+    """From the fit to the evaluation: atoms far from the data have the larger predicted errors."""
+    fit, node = run_get_node(
+        PaceTrainCalculation,
+        code=pace_code('pace.train', 'pace-fit-linear'),
+        datasets={'morse': AtomsDatasetData(silicon_frames())},
+        parameters=orm.Dict({'evaluator': 'linear', 'cutoff': 4.5, 'functions_per_element': 20}),
+    )
+    assert node.is_finished_ok, node.exit_message
+    frames = Frames.from_atoms([bulk('Si', cubic=True), bulk('Si', a=3.6, cubic=True)])
+    outputs, node = run_get_node(
+        PaceEvaluateCalculation,
+        code=pace_code('pace.evaluate', 'pace-evaluate'),
+        dataset=AtomsDatasetData(frames),
+        potential=fit['potential'],
+        posterior=fit['posterior'],
+    )
+    assert node.is_finished_ok, node.exit_message
+    arrays = {name: outputs['evaluation'].get_array(name) for name in ('leverage', 'force_sigma', 'energy_sigma')}
+    assert {name: array.shape for name, array in arrays.items()} == {
+        'leverage': (16,),
+        'force_sigma': (16,),
+        'energy_sigma': (2,),
+    }
+    assert arrays['energy_sigma'][1] > 5 * arrays['energy_sigma'][0] > 0
+    assert arrays['leverage'][8:].min() > 5 * arrays['leverage'][:8].max()

@@ -181,6 +181,7 @@ class TestLinear:
         parameters, curve = outputs['output_parameters'].get_dict(), outputs['learning_curve']
         assert outputs['potential'].has_yace
         assert outputs['potential'].functions_per_element == {'Si': 20}
+        assert outputs['posterior'].matches(outputs['potential'])
         assert curve.get_array('iteration').tolist() == [0, 1]
         assert parameters['converged']
         assert (parameters['frames_count'], parameters['test_frames_count']) == (22, 5)
@@ -292,7 +293,7 @@ class TestInputs:
 
     def test_element_without_reference_energy(self, inputs: dict[str, object]) -> None:
         inputs['datasets'] = {'initial': AtomsDatasetData(silicon_frames(isolated=False))}
-        assert 'no reference energy of Si: add a labelled frame of one non-periodic atom' in self.error(inputs)
+        assert 'no reference energy of Si: add a labelled frame of one atom' in self.error(inputs)
         inputs['parameters'] = orm.Dict({'reference_energies': {'Si': -100.0}})
         assert self.error(inputs) == ''
 

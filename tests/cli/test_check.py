@@ -81,10 +81,10 @@ def test_codes_and_options_are_taken() -> None:
     assert node.inputs.explore.lammps.code.label == 'pace_select'
     # As the protocol of a campaign gives them to each job.
     given: t.Any = node.get_metadata_inputs()
-    for step, calculation in (('label', 'pw'), ('explore', 'lammps'), ('train', 'fit')):
-        taken = given[step][calculation]['metadata']['options']
+    for calculation in (given['label']['pw']['pw'], given['explore']['lammps'], given['train']['fit']):
+        taken = calculation['metadata']['options']
         assert (taken['queue_name'], taken['max_wallclock_seconds']) == ('debug', 3600)
-    assert given['label']['pw']['metadata']['options']['withmpi']
+    assert given['label']['pw']['pw']['metadata']['options']['withmpi']
 
 
 @pytest.mark.usefixtures('nowhere')

@@ -6,13 +6,14 @@ from pathlib import Path
 
 import pytest
 from aiida import orm
+from aiida.common import LinkType
 from click.testing import CliRunner, Result
 
 from aiida_pace.cli import cmd_root
 from aiida_pace.data.active_set import AceActiveSetData
 from aiida_pace.data.potential import AcePotentialData
 from tests.fixtures.campaigns import Campaign, end
-from tests.fixtures.nodes import BBASIS, recorded_active_set, recorded_potential
+from tests.fixtures.nodes import BBASIS, recorded_active_set, recorded_posterior, recorded_potential
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
 
@@ -52,6 +53,25 @@ def test_files(campaign: Campaign, potential: AcePotentialData, active_set: AceA
     assert 'on 6 labelled frames; RMSE on them: forces 92 meV/Å, energies 4.2 meV/atom' in readme
     assert potential.uuid in readme
     assert str(folder) in result.output
+
+
+def test_posterior(campaign: Campaign, potential: AcePotentialData, tmp_path: Path) -> None:
+    """That of the fit that made the potential; another potential has none, and must not stand beside it."""
+    linear = recorded_potential('silicon_carbide')
+    posterior = recorded_posterior(linear)
+    fit = orm.CalcJobNode(process_type='aiida.calculations:pace.train').store()
+    for label, node in (('potential', linear), ('posterior', posterior)):
+        node.base.links.add_incoming(fit, link_type=LinkType.CREATE, link_label=label)
+        node.store()
+    campaign.hand_over(potential=linear)
+    assert save(tmp_path).exit_code == 0
+    assert (tmp_path / 'posterior.npz').read_bytes() == posterior.get_content()
+    line = 'pace-evaluate frames.npz potential.yaml --posterior posterior.npz'
+    assert line in (tmp_path / 'README.md').read_text()
+    Campaign().hand_over(potential=potential)
+    assert 'posterior.npz belongs to another potential' in save(tmp_path).output
+    assert save(tmp_path / 'other').exit_code == 0
+    assert line not in (tmp_path / 'other' / 'README.md').read_text()
 
 
 def test_again(campaign: Campaign, potential: AcePotentialData, tmp_path: Path) -> None:

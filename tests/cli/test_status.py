@@ -21,7 +21,8 @@ from click.testing import CliRunner, Result
 
 from aiida_pace.cli import cmd_root
 from aiida_pace.cli.console import WIDTH
-from tests.fixtures.campaigns import Campaign, end
+from aiida_pace.data.dataset import AtomsDatasetData
+from tests.fixtures.campaigns import Campaign, dataset, end
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
 
@@ -246,8 +247,8 @@ def test_follow_to_the_end(campaign: Campaign, follower: Callable[..., subproces
     campaign.returns(
         node, 'output_parameters', orm.Dict({'requested': 2, 'labelled': 1, 'failed': 1, 'core_seconds': 7})
     )
+    campaign.returns(node, 'dataset', AtomsDatasetData(dataset(1).frames))
     end(node)
-    campaign.split('initial', training=1)
     campaign.trained('initial', 0.05, 0.001)
     campaign.enter('converged')
     end(campaign.node)

@@ -19,7 +19,10 @@ MODELS = sorted(
 MODELS.remove(Config)
 
 #: What models need that have settings without a default.
-NEEDED: dict[str, dict[str, t.Any]] = {'StageConfig': {'temperature': 300.0}}
+NEEDED: dict[str, dict[str, t.Any]] = {
+    'CalculatorConfig': {'calculator': 'ase.calculators.emt:EMT'},
+    'StageConfig': {'temperature': 300.0},
+}
 
 
 class Number(t.NamedTuple):

@@ -7,7 +7,8 @@ import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
-from aiida_pace.engines.linear import BLOCK, BlockedLeastSquares
+from aiida_pace.engines.linear import BlockedLeastSquares
+from aiida_pace.metrics.posterior import BLOCK
 
 
 def system(rows: int, columns: int, seed: int = 0) -> tuple[np.ndarray, np.ndarray, np.ndarray]:
@@ -37,7 +38,8 @@ def test_many_rows_are_worked_in_block_by_block() -> None:
     for first in range(0, len(matrix), 100):
         part = slice(first, first + 100)
         squares.add(matrix[part], target[part], weights[part])
-        most = max(most, sum(map(len, squares._waiting)) + len(squares._factor))
+        factor = squares._factor
+        most = max(most, sum(map(len, factor._waiting)) + len(factor._triangle))
     assert most < BLOCK + 200
     np.testing.assert_allclose(squares.solve(), solution(matrix, target, weights, 0.5), rtol=1e-9)
 

@@ -10,7 +10,7 @@ from aiida.engine import ExitCode
 from aiida_pace.data.dataset import AtomsDatasetData
 from tests.fixtures.frames import random_frames
 from tests.fixtures.jobs import parse
-from tests.fixtures.nodes import recorded_active_set, recorded_potential
+from tests.fixtures.nodes import recorded_active_set, recorded_posterior, recorded_potential
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
 
@@ -24,12 +24,18 @@ def parse_evaluation(aiida_localhost: orm.Computer, tmp_path: Path) -> Parse:
     """Return a function that parses arrays (None: no file) of three frames with six atoms."""
 
     def parser(
-        arrays: dict[str, np.ndarray] | bytes | None, *, graded: bool = False, **retrieved: str
+        arrays: dict[str, np.ndarray] | bytes | None,
+        *,
+        graded: bool = False,
+        has_posterior: bool = False,
+        **retrieved: str,
     ) -> tuple[dict[str, orm.Data], ExitCode]:
         potential = recorded_potential()
         inputs = {'dataset': AtomsDatasetData(random_frames(SIZES)), 'potential': potential}
         if graded:
             inputs['active_set'] = recorded_active_set(potential)
+        if has_posterior:
+            inputs['posterior'] = recorded_posterior(potential)
         path = tmp_path / 'evaluation.npz'
         if isinstance(arrays, bytes):
             path.write_bytes(arrays)
@@ -81,6 +87,40 @@ def test_without_active_set_there_is_no_grade(parse_evaluation: Parse) -> None:
     assert exit_code.status == 0
     assert 'grade' not in outputs['evaluation'].get_arraynames()
     assert 'max_grade' not in outputs['output_parameters'].get_dict()
+
+
+#: What a posterior adds for six atoms in three frames.
+ERROR_BARS = {
+    'leverage': np.linspace(0.1, 3, 6),
+    'force_sigma': np.linspace(0.01, 0.3, 6),
+    'energy_sigma': np.array([0.1, 0.2, 0.3]),
+}
+
+
+def test_error_bars_are_stored(parse_evaluation: Parse) -> None:
+    outputs, exit_code = parse_evaluation(evaluation(**ERROR_BARS), has_posterior=True)
+    assert exit_code.status == 0
+    assert set(outputs['evaluation'].get_arraynames()) == {'energy', 'forces', 'stress', *ERROR_BARS}
+    for name, array in ERROR_BARS.items():
+        assert outputs['evaluation'].get_array(name).tobytes() == array.tobytes()
+
+
+@pytest.mark.parametrize(
+    ('arrays', 'has_posterior', 'detail'),
+    [
+        (evaluation(), True, "expected \\['energy', 'energy_sigma', 'force_sigma', 'forces', 'leverage'"),
+        (evaluation(**ERROR_BARS), False, "holds the arrays .*'leverage'"),
+        (evaluation(**ERROR_BARS | {'energy_sigma': np.zeros(6)}), True, '`energy_sigma` is float64\\[6\\]'),
+        (evaluation(**ERROR_BARS | {'force_sigma': np.full(6, np.nan)}), True, '`force_sigma` holds a number'),
+    ],
+)
+def test_error_bars_that_cannot_be_used(
+    parse_evaluation: Parse, arrays: dict[str, np.ndarray], has_posterior: bool, detail: str
+) -> None:
+    outputs, exit_code = parse_evaluation(arrays, has_posterior=has_posterior)
+    assert exit_code.status == 320
+    assert re.search(detail, exit_code.message), exit_code.message
+    assert not outputs
 
 
 def test_refusal_of_the_engine_is_passed_on(parse_evaluation: Parse) -> None:

@@ -11,7 +11,9 @@ from aiida.engine import ExitCode
 
 from aiida_pace.calculations.train import PaceTrainCalculation
 from aiida_pace.data.dataset import AtomsDatasetData
+from aiida_pace.data.potential import AcePotentialData
 from tests.fixtures.jobs import parse
+from tests.fixtures.nodes import posterior_bytes
 from tests.fixtures.training import silicon_frames
 
 RECORDED = Path(__file__).parent / 'train'
@@ -21,6 +23,7 @@ Parsed = tuple[dict[str, orm.Data], ExitCode]
 Parse = Callable[..., Parsed]
 
 POTENTIAL = 'output_potential.yaml'
+POSTERIOR = 'output_potential.posterior.npz'
 INTERIM = 'interim_potential_0.yaml'
 LOG = (LOGS / 'log.txt').read_text()
 METRICS = (LOGS / 'metrics.txt').read_text()
@@ -38,6 +41,7 @@ def parsed(aiida_localhost: orm.Computer, tmp_path: Path) -> Parse:
         metrics: str = METRICS,
         output: str = '',
         files: dict[str, bytes] | None = None,
+        evaluator: str = 'tensorpot',
         **inputs: orm.Data,
     ) -> Parsed:
         for name, content in (recorded(POTENTIAL, INTERIM) if files is None else files).items():
@@ -46,7 +50,7 @@ def parsed(aiida_localhost: orm.Computer, tmp_path: Path) -> Parse:
         return parse(
             'pace.train',
             aiida_localhost,
-            inputs={'datasets__a': dataset, 'parameters': orm.Dict({}).store(), **inputs},
+            inputs={'datasets__a': dataset, 'parameters': orm.Dict({'evaluator': evaluator}).store(), **inputs},
             retrieved={name: text.encode() for name, text in retrieved.items() if text},
             temporary=tmp_path,
         )
@@ -143,3 +147,34 @@ class TestPaceTrainParser:
         outputs, code = parsed(files=files, yace_code=aiida_code_installed(filepath_executable='/bin/true').store())
         assert code.status == status('ERROR_YACE_MISSING')
         assert not outputs['potential'].has_yace
+
+    def test_a_linear_fit_has_a_posterior(self, parsed: Parse) -> None:
+        files = recorded(POTENTIAL)
+        digest = AcePotentialData(files[POTENTIAL]).digest
+        outputs, code = parsed(files=files | {POSTERIOR: posterior_bytes(digest, Si=20)}, evaluator='linear')
+        assert code.status == 0
+        assert outputs['posterior'].matches(outputs['potential'])
+
+    def test_other_fits_have_none(self, parsed: Parse) -> None:
+        files = recorded(POTENTIAL) | {POSTERIOR: b'left by something else'}
+        outputs, code = parsed(files=files)
+        assert code.status == 0
+        assert 'posterior' not in outputs
+
+    @pytest.mark.parametrize(
+        ('content', 'detail'),
+        [
+            (None, 'the code wrote none'),
+            (b'text', 'not a posterior'),
+            (posterior_bytes('other', Si=20), 'that of another potential'),
+        ],
+    )
+    def test_without_its_posterior_there_is_a_potential_all_the_same(
+        self, parsed: Parse, content: bytes | None, detail: str
+    ) -> None:
+        files = recorded(POTENTIAL) | ({POSTERIOR: content} if content else {})
+        outputs, code = parsed(files=files, evaluator='linear')
+        assert code.status == status('ERROR_POSTERIOR_MISSING')
+        assert detail in code.message
+        assert 'posterior' not in outputs
+        assert outputs['potential'].functions_per_element == {'Si': 20}

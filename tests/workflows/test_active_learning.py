@@ -114,7 +114,7 @@ def test_two_cycles(builder_of: BuilderOf) -> None:
 def given(cheap_campaign: BuilderOf, si_potential_files: Path) -> ProcessBuilder:
     """Return the campaign, begun with labelled frames."""
     # The labels given are those of another method: no audit can agree.
-    builder = cheap_campaign({'stop': {'quiet_rounds': 2, 'max_cycles': 3, 'target': 1000.0, 'min_audit': 2}})
+    builder = cheap_campaign({'stop': {'quiet_rounds': 2, 'max_cycles': 3, 'target': 100.0, 'min_audit': 2}})
     parts = [Frames.load(si_potential_files / name) for name in ('dataset.npz', 'isolated_atoms.npz')]
     builder.datasets = {str(number): AtomsDatasetData(part) for number, part in enumerate(parts)}
     return builder
@@ -169,7 +169,7 @@ def test_learns_where_nothing_is_new(cheap_campaign: BuilderOf) -> None:
 @pytest.mark.engines
 def test_learns_from_the_validation_that_failed(cheap_campaign: BuilderOf) -> None:
     """Gates that are not met: the frames of the validation are trained on, once; the next one labels nothing."""
-    builder = cheap_campaign({'stop': {'max_cycles': 2, 'quiet_rounds': 1, 'target': 1000.0, 'min_audit': 2}})
+    builder = cheap_campaign({'stop': {'max_cycles': 2, 'quiet_rounds': 1, 'target': 100.0, 'min_audit': 2}})
     calm(builder, samples=4)
     builder.validate.structures = {'diamond': orm.StructureData(ase=bulk('Si', a=5.4))}
     builder.validate.parameters = orm.Dict({'volume_count': 5, 'elastic_constants': False, 'phonons': False})

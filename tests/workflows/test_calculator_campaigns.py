@@ -11,8 +11,10 @@ from aiida.plugins import CalculationFactory, DataFactory, WorkflowFactory
 from ase.build import bulk
 
 from aiida_pace.calculations.functions.labels import OUTCOMES
+from aiida_pace.structures.fingerprint import exact_fingerprints
 from aiida_pace.workflows.graph import children
 from tests.fixtures.loop import BuilderOf
+from tests.fixtures.nodes import stored_copies
 
 ActiveLearningWorkChain = WorkflowFactory('pace.active_learning')
 AcePotentialData = DataFactory('pace.potential')
@@ -35,7 +37,12 @@ def check_accounts(node: orm.ProcessNode) -> dict[str, int]:
 
 def test_silicon_of_stillinger_and_weber(cheap_campaign: BuilderOf) -> None:
     """From nothing, by LAMMPS: one cycle of every phase, and labels in batches."""
-    results, node = run_get_node(cheap_campaign({'stop': {'max_cycles': 1, 'quiet_rounds': 1}}))
+    overrides = {
+        'stop': {'max_cycles': 1, 'quiet_rounds': 1},
+        'explore': {'lammps': {'parameters': {'collect_grade': 1.2, 'halt_grade': 1.5}}},
+        'select': {'grade_threshold': 1.2},
+    }
+    results, node = run_get_node(cheap_campaign(overrides))
     assert node.exit_status in (0, ActiveLearningWorkChain.exit_codes.ERROR_CONVERGENCE_NOT_REACHED.status)
     assert {'potential', 'active_set', 'datasets', 'audits', 'history'} <= set(results)
     assert results['potential'].reference_energies == {'Si': 0.0}
@@ -48,6 +55,16 @@ def test_silicon_of_stillinger_and_weber(cheap_campaign: BuilderOf) -> None:
     jobs = orm.QueryBuilder().append(CalculationFactory('pace.label_calculator')).count()
     assert jobs == sum(label.endswith('_label') for label in children(node))
     assert not orm.QueryBuilder().append(CalculationFactory('quantumespresso.pw')).count()
+    # What a walker halted at, or a swarm made around it, is stored four times from the dump to the training set: by the
+    # parser, in the pool, among the candidates and with its label. What a walker also sampled is in its samples too.
+    step, copies = children(node), stored_copies()
+    explored = step['cycle_01_explore'].outputs
+    sampled = {digest for name in explored.samples for digest in exact_fingerprints(explored.samples[name].frames)}
+    halts = [explored.extrapolative[name].frames for name in explored.output_parameters['halted']]
+    assert halts
+    assert max(copies[exact_fingerprints(frames)[-1]] for frames in halts) <= 4
+    learnt = exact_fingerprints(step['cycle_01_label'].outputs.dataset.frames)
+    assert [copies[digest] for digest in learnt] == [4 + (digest in sampled) for digest in learnt]
     # The potential learnt something of silicon: the energy of a frame per atom is that of a solid.
     frames = results['datasets']['initial'].frames
     assert frames.stress is not None

@@ -14,9 +14,11 @@ from aiida_pace.calculations.base import PaceCalcJob, validate_known_elements
 from aiida_pace.calculations.dry_run import write_dry_runs
 from aiida_pace.config import TrainingConfig, config_error
 from aiida_pace.data.dataset import AtomsDatasetData
+from aiida_pace.data.posterior import AcePosteriorData
 from aiida_pace.data.potential import AcePotentialData
 from aiida_pace.formats.pacemaker import (
     DRY_RUN_TARGET,
+    POSTERIOR_SUFFIX,
     potential_sections,
     without_repulsion,
     write_dataframe,
@@ -32,7 +34,7 @@ __all__ = ('PaceTrainCalculation', 'chosen_training_set')
 class PaceTrainCalculation(PaceCalcJob):
     """Run ``pacemaker``, or ``pace-fit-linear`` in its place, and ``pace_yaml2yace`` after it."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
     PARSER = 'pace.train'
 
     FILENAME_INPUT = 'input.yaml'
@@ -41,6 +43,7 @@ class PaceTrainCalculation(PaceCalcJob):
     FILENAME_INITIAL = 'initial_potential.yaml'
     FILENAME_POTENTIAL = 'output_potential.yaml'
     FILENAME_YACE = 'output_potential.yace'
+    FILENAME_POSTERIOR = f'output_potential{POSTERIOR_SUFFIX}'
     FILENAME_INTERIM = 'interim_potential_0.yaml'
     FILENAME_METRICS = 'metrics.txt'
     FILENAME_TEST_METRICS = 'test_metrics.txt'
@@ -80,6 +83,13 @@ class PaceTrainCalculation(PaceCalcJob):
         )
 
         spec.output('potential', valid_type=AcePotentialData, required=False, help='The fitted potential.')
+        spec.output(
+            'posterior',
+            valid_type=AcePosteriorData,
+            required=False,
+            help='What a fit with `evaluator: linear` leaves uncertain of `potential`, for the error bars of '
+            '`pace.evaluate`; other fits have none.',
+        )
         spec.output(
             'output_parameters',
             valid_type=orm.Dict,
@@ -139,6 +149,12 @@ class PaceTrainCalculation(PaceCalcJob):
             'ERROR_YACE_MISSING',
             message='the potential was fitted, but `{filename}` is missing or broken: see `{output}` and check '
             '`yace_code`.',
+        )
+        spec.exit_code(
+            511,
+            'ERROR_POSTERIOR_MISSING',
+            message='the potential was fitted, but its posterior `{filename}` is missing or cannot be used: {detail}; '
+            'check the disk, and that the code is of the same release of aiida-pace.',
         )
 
     @classmethod
@@ -209,7 +225,12 @@ class PaceTrainCalculation(PaceCalcJob):
             *(str(run.stdout_name) for run in dry_runs),
         ]
         # The potentials go to the repository once, as output node, not twice.
-        calcinfo.retrieve_temporary_list = [self.FILENAME_POTENTIAL, self.FILENAME_YACE, self.FILENAME_INTERIM]
+        calcinfo.retrieve_temporary_list = [
+            self.FILENAME_POTENTIAL,
+            self.FILENAME_YACE,
+            self.FILENAME_INTERIM,
+            *([self.FILENAME_POSTERIOR] if config.evaluator == 'linear' else []),
+        ]
         return calcinfo
 
     def _codes(self, option: str | None) -> list[CodeInfo]:

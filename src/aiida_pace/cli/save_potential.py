@@ -13,6 +13,7 @@ if t.TYPE_CHECKING:
     from aiida import orm
 
     from aiida_pace.data.active_set import AceActiveSetData
+    from aiida_pace.data.posterior import AcePosteriorData
     from aiida_pace.data.potential import AcePotentialData
     from aiida_pace.report.campaign import CampaignSummary
 
@@ -26,7 +27,7 @@ __all__ = ('cmd_save_potential',)
 @profile_option
 @with_profile
 def cmd_save_potential(folder: Path, campaign: str | None, verbose: bool) -> None:
-    """Write the potential of a campaign to FOLDER, with its active set and the lines that LAMMPS needs.
+    """Write the potential of a campaign to FOLDER, with its active set, its posterior and the lines that LAMMPS needs.
 
     Of a campaign that still runs or broke off, the last potential it trained. Files that an earlier call wrote are
     replaced.
@@ -40,6 +41,8 @@ def cmd_save_potential(folder: Path, campaign: str | None, verbose: bool) -> Non
         files[potential.FILENAME_YACE] = potential.get_yace()
     if active_set is not None:
         files[active_set.FILENAME] = active_set.get_asi()
+    if (posterior := _posterior(potential)) is not None:
+        files[posterior.FILENAME] = posterior.get_content()
     files['README.md'] = _readme(node, potential, active_set).encode()
     _write(folder, files)
 
@@ -73,15 +76,31 @@ def _last_potential(node: orm.WorkChainNode) -> tuple[AcePotentialData, AceActiv
     raise click.ClickException(f'campaign {node.pk} has no potential: {remedy} with `aiida-pace status {node.pk}`.')
 
 
+def _posterior(potential: AcePotentialData) -> AcePosteriorData | None:
+    """Return the posterior that the fit of the potential left, None when that was not linear."""
+    from aiida.common.exceptions import NotExistent
+
+    try:
+        return t.cast('AcePosteriorData', potential.creator.outputs.posterior) if potential.creator else None
+    except NotExistent:
+        return None
+
+
 def _write(folder: Path, files: dict[str, bytes]) -> None:
     """Write ``files``; never beside one of another potential, which LAMMPS would take for a part of this one.
 
     :raises click.ClickException: when such a file is there or the folder cannot be written.
     """
     from aiida_pace.data.active_set import AceActiveSetData
+    from aiida_pace.data.posterior import AcePosteriorData
     from aiida_pace.data.potential import AcePotentialData
 
-    ours = (AcePotentialData.FILENAME, AcePotentialData.FILENAME_YACE, AceActiveSetData.FILENAME)
+    ours = (
+        AcePotentialData.FILENAME,
+        AcePotentialData.FILENAME_YACE,
+        AceActiveSetData.FILENAME,
+        AcePosteriorData.FILENAME,
+    )
     for name in ours:
         if name not in files and (folder / name).exists():
             raise click.ClickException(
@@ -169,4 +188,13 @@ def _readme(node: orm.WorkChainNode, potential: AcePotentialData, active_set: Ac
     if active_set is not None and potential.has_yace:
         lines += ['', 'With the extrapolation grade of every atom, slower:', '', '```', 'units metal']
         lines += [*_graded_lines(potential, active_set), 'fix grade all pair 10 pace/extrapolation gamma 1', '```']
+    if (posterior := _posterior(potential)) is not None:
+        lines += [
+            '',
+            'Leverages and standard deviations of forces and energies, not calibrated, of frames in an archive:',
+            '',
+            '```',
+            f'pace-evaluate frames.npz {potential.FILENAME} --posterior {posterior.FILENAME}',
+            '```',
+        ]
     return '\n'.join([*lines, ''])

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import argparse
 import dataclasses
+import hashlib
 import json
 import logging
 import sys
@@ -18,10 +19,13 @@ from ase.data import chemical_symbols
 
 from aiida_pace import __version__
 from aiida_pace.engines.ace import AceModel, EvaluationError, reference_table
+from aiida_pace.engines.command import whole_file
 from aiida_pace.engines.evaluate import evaluate
-from aiida_pace.engines.linear import BlockedLeastSquares, FitError, LinearBasis
-from aiida_pace.formats.pacemaker import DRY_RUN_TARGET, METRICS_COLUMNS
+from aiida_pace.engines.linear import BlockedLeastSquares, DesignRows, FitError, LinearBasis
+from aiida_pace.formats.pacemaker import DRY_RUN_TARGET, METRICS_COLUMNS, POSTERIOR_SUFFIX
 from aiida_pace.frames import FloatArray, Frames, FramesError
+from aiida_pace.metrics.posterior import BlockedFactor, Posterior, regularised
+from aiida_pace.training.training_set import learned_atoms
 
 __all__ = ('main',)
 
@@ -119,16 +123,21 @@ def _run(problem: Problem, basis: LinearBasis, output: Path) -> None:
     """Fit, and write potential and metrics."""
     LOG.info('Fitting dataset size: %d structures / %d atoms', len(problem.fit), len(problem.fit.numbers))
     squares = BlockedLeastSquares(basis.size, problem.ridge)
+    learned = {element: BlockedFactor(block.stop - block.start) for element, block in basis.blocks.items()}
+    is_learned, symbols = learned_atoms(problem.fit), np.array(chemical_symbols)[problem.fit.numbers]
     before = (np.zeros(len(problem.fit)), np.zeros((len(problem.fit.numbers), 3)))
-    for index, (energy_row, force_rows) in enumerate(basis.rows(problem.fit)):
+    for index, design in enumerate(basis.rows(problem.fit)):
         part = problem.fit.atoms_slice(index)
-        _add(squares, problem, index, energy_row, force_rows)
-        before[0][index] = energy_row @ basis.start * problem.fit.sizes[index]
-        before[1][part] = (force_rows @ basis.start).reshape(-1, 3)
+        _add(squares, problem, index, design)
+        for element, block in basis.blocks.items():
+            learned[element].add(design.sites[is_learned[part] & (symbols[part] == element), block])
+        before[0][index] = design.energy @ basis.start * problem.fit.sizes[index]
+        before[1][part] = (design.forces @ basis.start).reshape(-1, 3)
     coefficients = squares.solve()
     LOG.info('Optimization result(success=True, status=0, message=Linear least squares solved., nfev=1, njev=1)')
 
     basis.save(output, coefficients, has_repulsion=problem.has_repulsion, metadata=_metadata(problem))
+    _save_posterior(output, squares, coefficients, learned)
     # The errors are those of the file, not of the solution: a fault of the file would show.
     model = AceModel(output.read_bytes())
     after = evaluate(problem.fit, model)
@@ -151,15 +160,29 @@ def _run(problem: Problem, basis: LinearBasis, output: Path) -> None:
     LOG.info('Fitting done')
 
 
-def _add(
-    squares: BlockedLeastSquares, problem: Problem, index: int, energy_row: FloatArray, force_rows: FloatArray
-) -> None:
+def _add(squares: BlockedLeastSquares, problem: Problem, index: int, design: DesignRows) -> None:
     """Add frame ``index`` to the loss: ``(1 - kappa) Σ w_energy ΔE² + kappa Σ w_forces |ΔF|²``, ΔE per atom."""
     frames = problem.fit
     energy, forces = t.cast(FloatArray, frames.energy), t.cast(FloatArray, frames.forces)
     part, size = frames.atoms_slice(index), frames.sizes[index]
-    squares.add(energy_row[None], energy[[index]] / size, (1 - problem.kappa) * frames.weight[[index]])
-    squares.add(force_rows, forces[part].reshape(-1), problem.kappa * np.repeat(frames.force_weight[part], 3))
+    squares.add(design.energy[None], energy[[index]] / size, (1 - problem.kappa) * frames.weight[[index]])
+    squares.add(design.forces, forces[part].reshape(-1), problem.kappa * np.repeat(frames.force_weight[part], 3))
+
+
+def _save_posterior(
+    output: Path, squares: BlockedLeastSquares, coefficients: FloatArray, learned: Mapping[str, BlockedFactor]
+) -> None:
+    """Write what the rows leave uncertain beside the potential, which is there already."""
+    factor, noise = squares.information(coefficients)
+    posterior = Posterior(
+        factor=factor,
+        noise=noise,
+        sites={element: regularised(blocked.triangle()) for element, blocked in learned.items()},
+        potential_digest=hashlib.sha256(output.read_bytes()).hexdigest(),
+    )
+    with whole_file(output.with_suffix(POSTERIOR_SUFFIX)) as handle:
+        posterior.save(handle)
+    LOG.info('Posterior: noise %.4e of a row of weight 1', noise)
 
 
 def _read_problem(path: Path) -> Problem:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import copy
+import dataclasses
 import itertools
 import logging
 import os
@@ -15,12 +16,10 @@ from ase import Atoms
 
 from aiida_pace.formats.pacemaker import accepted_cells
 from aiida_pace.frames import FloatArray, Frames
+from aiida_pace.metrics.posterior import BlockedFactor, regularised, residual_noise
 from aiida_pace.training.basis_size import basis_stages
 
-__all__ = ('BlockedLeastSquares', 'FitError', 'LinearBasis')
-
-#: Rows are gathered up to this number, and at least the number of columns, before they are worked in.
-BLOCK = 4096
+__all__ = ('BlockedLeastSquares', 'DesignRows', 'FitError', 'LinearBasis')
 
 
 class FitError(ValueError):
@@ -30,8 +29,7 @@ class FitError(ValueError):
 class BlockedLeastSquares:
     """Find ``x`` that makes ``|A x - b|² + ridge |x|²`` least, for rows of ``A`` and ``b`` that come in parts.
 
-    Each block is worked into the triangular factor of the rows before it by a QR decomposition (Golub and Van Loan,
-    Matrix Computations, section 5.2 and 6.5), which keeps the digits that normal equations would lose.
+    The rows are worked into one triangular factor by `BlockedFactor`.
     """
 
     def __init__(self, columns: int, ridge: float = 0.0) -> None:
@@ -42,9 +40,7 @@ class BlockedLeastSquares:
         """
         self.columns = columns
         self.ridge = ridge
-        self._factor: FloatArray = np.zeros((0, columns + 1))
-        self._waiting: list[FloatArray] = []
-        self._rows = 0
+        self._factor = BlockedFactor(columns + 1)
 
     def add(self, matrix: FloatArray, target: FloatArray, weights: FloatArray | float = 1.0) -> None:
         """Add rows.
@@ -55,31 +51,45 @@ class BlockedLeastSquares:
         """
         roots = np.sqrt(np.broadcast_to(np.asarray(weights, dtype='f8'), (len(target),)))
         used = roots > 0
-        rows = np.column_stack((matrix[used], target[used])) * roots[used, None]
-        self._waiting.append(rows)
-        self._rows += len(rows)
-        if self._rows >= max(BLOCK, self.columns):
-            self._work_in()
+        self._factor.add(np.column_stack((matrix[used], target[used])) * roots[used, None])
 
     def loss(self, solution: FloatArray) -> float:
         """Return ``|A x - b|²`` for the ``solution`` (n,), without the ridge."""
-        factor = self._work_in()
+        factor = self._factor.triangle()
         return float(np.sum((factor[:, :-1] @ solution - factor[:, -1]) ** 2))
 
     def solve(self) -> FloatArray:
         """Return the solution (n,), the shortest one when there are many."""
-        factor = self._work_in()
+        factor = self._factor.triangle()
         matrix = np.vstack((factor[:, :-1], np.sqrt(self.ridge) * np.eye(self.columns)))
         target = np.concatenate((factor[:, -1], np.zeros(self.columns)))
         return np.asarray(np.linalg.lstsq(matrix, target, rcond=None)[0])
 
-    def _work_in(self) -> FloatArray:
-        """Return the triangular factor of all rows."""
-        if self._waiting:
-            rows = np.vstack((self._factor, *self._waiting))
-            self._factor = np.asarray(np.linalg.qr(rows, mode='r'))
-            self._waiting, self._rows = [], 0
-        return self._factor
+    def information(self, solution: FloatArray) -> tuple[FloatArray, float]:
+        """Return the factor (n, n) of the information matrix, of `regularised`, and the noise, of `residual_noise`.
+
+        :param solution: (n,) of `solve`.
+        """
+        triangle = self._factor.triangle()[:, :-1]
+        factor = regularised(triangle, self.ridge)
+        return factor, residual_noise(triangle, factor, self.loss(solution), self._factor.count)
+
+
+@dataclasses.dataclass(frozen=True)
+class DesignRows:
+    """The basis functions in one frame of N atoms: derivatives by the n coefficients.
+
+    :param sites: (N, n) of the energy of each atom; zero in the columns of other elements.
+    :param forces: (3 N, n) of the force components, atom after atom.
+    """
+
+    sites: FloatArray
+    forces: FloatArray
+
+    @property
+    def energy(self) -> FloatArray:
+        """(n,) derivatives of the energy per atom."""
+        return np.asarray(self.sites.mean(axis=0))
 
 
 class LinearBasis:
@@ -127,10 +137,19 @@ class LinearBasis:
         self.elements: list[str] = list(self._basis.elements_name)
         self.cutoff = float(self._basis.cutoffmax)
         self.size = len(self._columns)
+        ends = np.cumsum([len(functions) for functions in _functions(self._basis)])
+        #: Where the functions of each element stand among the coefficients.
+        self.blocks = {
+            element: slice(int(end - size), int(end))
+            for element, end, size in zip(self.elements, ends, np.diff(ends, prepend=0), strict=True)
+        }
         self.start: FloatArray = np.array(self._basis.basis_coeffs) if start else np.zeros(self.size)
 
-    def rows(self, frames: Frames) -> Iterator[tuple[FloatArray, FloatArray]]:
-        """Yield, of each frame of N atoms, the energy per atom (n,) and the forces (3 N, n) of each basis function."""
+    def rows(self, frames: Frames) -> Iterator[DesignRows]:
+        """Yield the rows of each frame.
+
+        :raises FitError: naming the frame that pyace refuses.
+        """
         cells, pbc = accepted_cells(frames)
         mapping = self._basis.elements_to_index_map
         for index, (cell, is_periodic) in enumerate(zip(cells, pbc, strict=True)):
@@ -141,16 +160,17 @@ class LinearBasis:
                 self._calculator.compute(environment, compute_projections=True, compute_b_grad=True)
             except (RuntimeError, ValueError) as exception:
                 raise FitError(f'pyace refuses frame {index}: {exception}') from exception
-            energy_row = np.zeros(self._shifts[-1])
-            for species, projections in zip(environment.species_type, self._calculator.projections, strict=False):
+            sites = np.zeros((len(atoms), self._shifts[-1]))
+            parts = zip(sites, environment.species_type, self._calculator.projections, strict=False)
+            for site, species, projections in parts:
                 first = self._shifts[species]
-                energy_row[first : first + len(projections)] += projections
+                site[first : first + len(projections)] = projections
             force_rows = np.array(self._calculator.forces_bfuncs)[:, self._columns].transpose(0, 2, 1)
             for pair, distance in environment.get_minimal_nn_distance_per_bond().items():
                 self._distances[pair] = min(distance, self._distances.get(pair, np.inf))
             if (index + 1) * 10 // len(frames) > index * 10 // len(frames):
                 self._log.info('%d/%d structures', index + 1, len(frames))
-            yield energy_row[self._columns] / len(atoms), force_rows.reshape(3 * len(atoms), self.size)
+            yield DesignRows(sites[:, self._columns], force_rows.reshape(3 * len(atoms), self.size))
 
     def save(self, path: Path, coefficients: FloatArray, *, has_repulsion: bool, metadata: Mapping[str, str]) -> None:
         """Write the potential, and what LAMMPS reads, beside it; each is there as a whole or not at all."""

@@ -26,6 +26,7 @@ if t.TYPE_CHECKING:
 __all__ = (
     'DRY_RUN_TARGET',
     'METRICS_COLUMNS',
+    'POSTERIOR_SUFFIX',
     'FitLog',
     'accepted_cell',
     'accepted_cells',
@@ -40,6 +41,8 @@ __all__ = (
 
 #: Where pacemaker and ``pace-fit-linear`` write the basis that a fit would have.
 DRY_RUN_TARGET = 'target_potential.yaml'
+#: What ``pace-fit-linear`` ends the name of the posterior with, which it writes beside the potential.
+POSTERIOR_SUFFIX = '.posterior.npz'
 
 #: Columns of ``metrics.txt`` and ``test_metrics.txt``, in eV and Å (pyace 0.4.0, ``metrics_aggregator.py``).
 METRICS_COLUMNS = (

@@ -21,13 +21,19 @@ __all__ = ('PaceEvaluateParser', 'read_arrays', 'read_evaluation')
 class PaceEvaluateParser(PaceEngineParser):
     """Parser of `PaceEvaluateCalculation`: a file with the arrays of all frames, of finite numbers alone."""
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
     CALCULATION = PaceEvaluateCalculation
 
     def store(self, path: Path) -> ExitCode | None:
         """Attach the arrays."""
         dataset = self.node.inputs.dataset
-        arrays = read_evaluation(path, dataset.count, dataset.atoms_count, graded='active_set' in self.node.inputs)
+        arrays = read_evaluation(
+            path,
+            dataset.count,
+            dataset.atoms_count,
+            graded='active_set' in self.node.inputs,
+            has_posterior='posterior' in self.node.inputs,
+        )
         parameters = {
             'atoms_count': dataset.atoms_count,
             'count': dataset.count,
@@ -40,7 +46,9 @@ class PaceEvaluateParser(PaceEngineParser):
         return None
 
 
-def read_evaluation(path: Path, count: int, atoms_count: int, *, graded: bool) -> dict[str, npt.NDArray[t.Any]]:
+def read_evaluation(
+    path: Path, count: int, atoms_count: int, *, graded: bool, has_posterior: bool
+) -> dict[str, npt.NDArray[t.Any]]:
     """Return the arrays of an evaluation of ``count`` frames with ``atoms_count`` atoms; nothing is unpickled.
 
     :raises ValueError: when the file is no such archive, an array lacks or has the wrong shape, or a number is not
@@ -54,6 +62,8 @@ def read_evaluation(path: Path, count: int, atoms_count: int, *, graded: bool) -
     }
     if graded:
         shapes['grade'] = (atoms_count,)
+    if has_posterior:
+        shapes |= {'leverage': (atoms_count,), 'force_sigma': (atoms_count,), 'energy_sigma': (count,)}
     return read_arrays(path, {name: (shape, np.float64) for name, shape in shapes.items()})
 
 

@@ -13,6 +13,7 @@ from aiida.engine import ExitCode
 
 from aiida_pace.calculations.train import PaceTrainCalculation, chosen_training_set
 from aiida_pace.config import TrainingConfig
+from aiida_pace.data.posterior import AcePosteriorData
 from aiida_pace.data.potential import AcePotentialData
 from aiida_pace.formats.pacemaker import FitLog, last_exception, parse_log, parse_metrics
 from aiida_pace.frames import FloatArray
@@ -50,12 +51,13 @@ class PaceTrainParser(PaceParser):
     pacemaker rewrites after every iteration is stored. Nothing is unpickled.
     """
 
-    CACHE_VERSION = 1
+    CACHE_VERSION = 2
 
     def parse(self, **kwargs: t.Any) -> ExitCode | None:
         """Store potential, errors and learning curve, or tell why there are none."""
         self._temporary = Path(kwargs['retrieved_temporary_folder'])
         inputs = self.node.inputs
+        self._config = TrainingConfig.model_validate(inputs.parameters.get_dict())
         self._chosen = chosen_training_set(
             dict(inputs.datasets.items()), inputs.parameters, inputs.potential if 'potential' in inputs else None
         )
@@ -90,9 +92,23 @@ class PaceTrainParser(PaceParser):
             except ValueError:
                 is_broken = True
         self._store(potential, log, metrics)
+        posterior_error = self._store_posterior(potential)
         if is_broken or ('yace_code' in self.node.inputs and not potential.has_yace):
             output = PaceTrainCalculation.FILENAME_STDOUT_YACE
             return self._exit('ERROR_YACE_MISSING', filename=yace_name, output=output)
+        return posterior_error
+
+    def _store_posterior(self, potential: AcePotentialData) -> ExitCode | None:
+        """Attach the posterior of a linear fit, or tell why there is none; other fits have none."""
+        if self._config.evaluator != 'linear':
+            return None
+        name = PaceTrainCalculation.FILENAME_POSTERIOR
+        try:
+            self.out('posterior', AcePosteriorData((self._temporary / name).read_bytes(), potential=potential))
+        except OSError:
+            return self._exit('ERROR_POSTERIOR_MISSING', filename=name, detail='the code wrote none')
+        except ValueError as exception:
+            return self._exit('ERROR_POSTERIOR_MISSING', filename=name, detail=exception)
         return None
 
     def _unfinished(self, log: FitLog, metrics: Metrics) -> ExitCode:
@@ -125,7 +141,6 @@ class PaceTrainParser(PaceParser):
             tests = parse_metrics(self._text(PaceTrainCalculation.FILENAME_TEST_METRICS))
         except ValueError:
             tests = {}
-        kappa = TrainingConfig.model_validate(self.node.inputs.parameters.get_dict()).kappa
         parameters: dict[str, t.Any] = {
             'converged': log.is_converged,
             'iterations': int(metrics['iter_num'][-1]),
@@ -140,7 +155,9 @@ class PaceTrainParser(PaceParser):
         for prefix, table in (('', metrics), ('test_', tests)):
             if table and len(table['loss']):
                 parameters |= {f'{prefix}{name}': _number(table[name][-1]) for name in PARAMETERS if name in table}
-                parameters |= {f'{prefix}{name}': value for name, value in _weighted_errors(table, kappa).items()}
+                parameters |= {
+                    f'{prefix}{name}': value for name, value in _weighted_errors(table, self._config.kappa).items()
+                }
                 curves |= {f'{prefix}{curve}': table[name] for name, curve in CURVES.items()}
         self.out('potential', potential)
         self.out('output_parameters', orm.Dict(parameters))

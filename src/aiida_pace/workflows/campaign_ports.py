@@ -146,7 +146,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
     spec.expose_inputs(
         PaceEvaluateCalculation,
         namespace='evaluate',
-        exclude=('dataset', 'potential', 'active_set'),
+        exclude=('dataset', 'potential', 'active_set', 'posterior'),
         namespace_options={
             'help': 'What the potential says of candidates, audit frames and the frames of the validation: inputs of '
             '`PaceEvaluateCalculation`.'

@@ -103,7 +103,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
     )
     t.cast(t.Any, spec.inputs['embed'])['code'].required = False
     spec.expose_inputs(PaceSwarmCalculation, namespace='swarm', exclude=(*SWARM, 'seed'))
-    spec.expose_inputs(PaceEvaluateCalculation, namespace='evaluate', exclude=SHARED)
+    spec.expose_inputs(PaceEvaluateCalculation, namespace='evaluate', exclude=(*SHARED, 'posterior'))
     spec.expose_inputs(
         PaceSelectCalculation,
         namespace='maxvol',

@@ -75,7 +75,7 @@ class ValidateWorkChain(ResumableWorkChain):
         # Frames of finite differences are near duplicates by intent: all of them go to DFT.
         spec.expose_inputs(LabelWorkChain, namespace='label', exclude=('dataset', 'duplicate_tolerance'))
         spec.expose_inputs(
-            PaceEvaluateCalculation, namespace='evaluate', exclude=('dataset', 'potential', 'active_set')
+            PaceEvaluateCalculation, namespace='evaluate', exclude=('dataset', 'potential', 'active_set', 'posterior')
         )
         spec.inputs.validator = cls.validate_inputs
         steps: t.Any = cls  # for `outline`, steps are functions of any work chain

@@ -55,6 +55,7 @@ def test_train_base(inputs: dict[str, t.Any]) -> None:
     results, node = run_get_node(TrainBaseWorkChain, **inputs)
     assert node.is_finished_ok, node.exit_message
     assert results['active_set'].matches(results['potential'])
+    assert results['posterior'].matches(results['potential'])
     assert results['potential'].has_yace
     assert results['output_parameters']['rmse_f_comp'] > 0
     assert children(node)['active_set'].inputs.potential == results['potential']
@@ -148,6 +149,25 @@ def test_train_base_without_active_set(
     assert node.exit_status == TrainBaseWorkChain.exit_codes.ERROR_ACTIVE_SET_FAILED.status
     assert 'pace_activeset' in node.exit_message
     assert 'potential' in results
+
+
+def test_train_base_accepts_a_potential_without_posterior(
+    inputs: dict[str, t.Any],
+    aiida_code_installed: Callable[..., orm.InstalledCode],
+    engine: Callable[[str], Path],
+    tmp_path: Path,
+) -> None:
+    wrapper = tmp_path / 'fit-without-posterior'
+    wrapper.write_text(f'#!/bin/bash\n{engine("pace-fit-linear")} "$@"\nrm output_potential.posterior.npz\n')
+    wrapper.chmod(0o755)
+    inputs['fit']['code'] = aiida_code_installed(
+        label='old', default_calc_job_plugin='pace.train', filepath_executable=str(wrapper)
+    )
+    results, node = run_get_node(TrainBaseWorkChain, **inputs)
+    assert node.is_finished_ok, node.exit_message
+    assert children(node)['iteration_01'].exit_status == 511
+    assert 'posterior' not in results
+    assert results['active_set'].matches(results['potential'])
 
 
 def test_train_base_accepts_a_potential_without_yace(

@@ -228,7 +228,7 @@ class EvaluateTrial(EngineTrial):
 
     port = 'evaluate.code'
     process = PaceEvaluateCalculation
-    own = ('dataset', 'potential', 'active_set')
+    own = ('dataset', 'potential', 'active_set', 'posterior')
     awaits = 'active_set'
 
     def inspect(self, node: orm.CalcJobNode) -> str:

@@ -21,7 +21,7 @@ from aiida_pace.calculations.functions.labels import (
     separate_labels,
 )
 from aiida_pace.data.dataset import AtomsDatasetData
-from aiida_pace.frames import Frames
+from aiida_pace.frames import AUDIT, Frames
 from aiida_pace.structures.fingerprint import exact_fingerprints, near_duplicate_indices
 from aiida_pace.structures.guards import check_frames
 from aiida_pace.structures.outliers import implausible_labels
@@ -190,7 +190,7 @@ class LabelWorkChain(ResumableWorkChain):
         """Put all labels in one data set, those of an audit in another."""
         reused = self.ctx.reused
         if not self.ctx.sources:
-            self.ctx.labels = {} if reused is None else dict(separate_labels(reused))
+            self.ctx.labels = {} if reused is None else self._by_purpose(reused)
             return
         names: dict[int, str] = {}
         picks = {}
@@ -198,6 +198,14 @@ class LabelWorkChain(ResumableWorkChain):
             picks[key] = [names.setdefault(node.pk, key), row]
         sources = {names[node.pk]: node for node, _ in self.ctx.sources.values()}
         self.ctx.labels = dict(self._labeller.collect(self.inputs.dataset, orm.Dict(picks), reused, sources))
+
+    @staticmethod
+    def _by_purpose(labels: AtomsDatasetData) -> dict[str, AtomsDatasetData]:
+        """Return labels to train on and those of an audit; a set of one kind is not stored again."""
+        is_audit = labels.frames.origin == AUDIT
+        if is_audit.all() or not is_audit.any():
+            return {'audit' if is_audit.all() else 'dataset': labels}
+        return dict(separate_labels(labels))
 
     def quarantine(self) -> None:
         """Set labels apart that are implausible: they are handed over, but not as labels."""

@@ -137,7 +137,9 @@ class CalculatorLabeller(Labeller):
         return {f'batch_{number:03d}': part.tolist() for number, part in enumerate(parts, start=1)}
 
     def job_nodes(self, dataset: AtomsDatasetData, jobs: Mapping[str, Sequence[int]]) -> dict[str, orm.Data]:
-        """Return the data set of each batch."""
+        """Return the data set of each batch; the one given when a single batch is all of it, unlabelled."""
+        if not dataset.is_labelled and list(jobs.values()) == [list(range(dataset.count))]:
+            return dict.fromkeys(jobs, dataset)
         batches = orm.Dict({key: list(share) for key, share in jobs.items()})
         return dict(split_batches(dataset, batches, metadata={'call_link_label': 'split_batches'}))  # type: ignore[call-arg]
 

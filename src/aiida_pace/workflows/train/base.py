@@ -103,9 +103,14 @@ class TrainBaseWorkChain(ResumableWorkChain, BaseRestartWorkChain):
             self.results()  # out of tries: the interim potential is handed over all the same
         return ProcessHandlerReport(do_break=True)
 
-    @process_handler(exit_codes=PaceTrainCalculation.exit_codes.ERROR_YACE_MISSING)
-    def accept_without_yace(self, calculation: orm.CalcJobNode) -> ProcessHandlerReport:
-        """Go on with a potential that was fitted but not converted: only production runs need the other format."""
+    @process_handler(
+        exit_codes=[
+            PaceTrainCalculation.exit_codes.ERROR_YACE_MISSING,
+            PaceTrainCalculation.exit_codes.ERROR_POSTERIOR_MISSING,
+        ]
+    )
+    def accept_potential_alone(self, calculation: orm.CalcJobNode) -> ProcessHandlerReport:
+        """Go on with a potential that lacks the format of production runs, or its error bars."""
         self.report(f'training<{calculation.pk}>: {calculation.exit_message}')
         self.ctx.is_finished = True
         return ProcessHandlerReport(do_break=True)
