@@ -134,9 +134,11 @@ def compute(calculator: t.Any, structure: Structure) -> Label:
 
 
 def _stress(atoms: Atoms) -> FloatArray | None:
-    """Return the stress, zeros for atoms without periods, None when the calculator does not have it."""
+    """Return the stress, zeros for atoms without periods, None without a volume or when the calculator has none."""
     if not atoms.pbc.any():
         return np.zeros(6)
+    if atoms.cell.rank < 3:
+        return None
     try:
         stress = atoms.get_stress()
     except (NotImplementedError, KeyError):  # ASE's error is one of the former; the latter is a result left out

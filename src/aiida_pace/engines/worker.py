@@ -102,7 +102,7 @@ class Worker:
     def _start(self) -> None:
         context = multiprocessing.get_context('spawn')
         self._connection, remote = context.Pipe()
-        process = context.Process(target=_work, args=(remote, self._make), daemon=True)
+        process = context.Process(target=_work, args=(remote, self._make))
         process.start()
         remote.close()
         self._process: t.Any = process

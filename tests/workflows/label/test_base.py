@@ -82,7 +82,7 @@ def test_label(label_inputs: LabelInputs) -> None:
     assert account['core_seconds'] > 0
     assert (account['core_seconds_cached'], account['core_seconds_reused']) == (0, 0)
     # What pw.x refuses is no matter of the SCF: no second try.
-    assert not [label for label in children(node) if label.startswith('second')]
+    assert not [label for label in children(node) if label.startswith('robust')]
 
     # The stress has ASE's sign: compressed silicon is negative, stretched silicon positive.
     assert labelled.stress is not None

@@ -146,8 +146,8 @@ def test_time_limit_gives_a_second_try(inputs_of: InputsOf) -> None:
     assert counts(account) == {'labelled': 2, 'failed': 1}
     (cause,) = account['failures']
     assert 'time limit' in cause
-    assert {label for label in children(node) if 'lane' in label} == {'lane_1', 'second_lane_1'}
-    assert children(children(node)['second_lane_1'])['batch_001_again'].inputs.dataset.count == 1
+    assert {label for label in children(node) if 'lane' in label} == {'lane_1', 'robust_lane_1'}
+    assert children(children(node)['robust_lane_1'])['batch_001_again'].inputs.dataset.count == 1
 
 
 def test_settings_by_content(inputs_of: InputsOf) -> None:

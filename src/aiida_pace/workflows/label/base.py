@@ -69,7 +69,7 @@ class LabelWorkChain(ResumableWorkChain):
             steps.reuse,
             steps.split,
             steps.run_lanes,
-            steps.run_second_lanes,
+            steps.run_robust_lanes,
             steps.inspect_runs,
             steps.collect,
             steps.quarantine,
@@ -96,7 +96,7 @@ class LabelWorkChain(ResumableWorkChain):
     def reject_frames(self) -> None:
         """Reject what is not worth a label: atoms that are too close, and near duplicates of an earlier frame."""
         self.ctx.outcomes, self.ctx.core_seconds, self.ctx.sources = {}, {}, {}
-        self.ctx.lanes, self.ctx.second_lanes, self.ctx.second_jobs, self.ctx.warnings = [], [], {}, []
+        self.ctx.lanes, self.ctx.robust_lanes, self.ctx.second_jobs, self.ctx.warnings = [], [], {}, []
         self.ctx.reused, self.ctx.labels, self.ctx.quarantined = None, {}, None
         frames, closest = self.inputs.dataset.frames, self.inputs.closest.value
         if closest > 0:
@@ -142,7 +142,7 @@ class LabelWorkChain(ResumableWorkChain):
         """Share the jobs between the lanes, by estimated cost, and start the lanes."""
         self._run_lanes('lane', self.ctx.jobs, self.ctx.nodes, self._labeller.inputs)
 
-    def run_second_lanes(self) -> None:
+    def run_robust_lanes(self) -> None:
         """Give a second try to the frames of which the labeller says that it may help."""
         results = self._results(self.ctx.lanes, self.ctx.jobs)
         rows = sorted(index for index, result in results.items() if result.cause is not None and result.may_retry)
@@ -159,11 +159,11 @@ class LabelWorkChain(ResumableWorkChain):
             nodes |= self._labeller.job_nodes(self.inputs.dataset, new)
         self.ctx.second_jobs = jobs
         index_jobs(self.node, jobs)
-        self._run_lanes('second_lane', jobs, nodes, self._labeller.retry_inputs())
+        self._run_lanes('robust_lane', jobs, nodes, self._labeller.retry_inputs())
 
     def inspect_runs(self) -> None:
         """Take the label of every frame, or the cause why there is none, and what it cost."""
-        tries = [(self.ctx.lanes, self.ctx.jobs), (self.ctx.second_lanes, self.ctx.second_jobs)]
+        tries = [(self.ctx.lanes, self.ctx.jobs), (self.ctx.robust_lanes, self.ctx.second_jobs)]
         found = [self._results(lanes, jobs) for lanes, jobs in tries]
         for index in found[0]:
             results = [one[index] for one in found if index in one]
