@@ -137,7 +137,7 @@ def test_more_data_come_before_more_basis_as_long_as_they_help() -> None:
     asked = [cycle(0.2)]
     verdict = judge(asked, STOP, growth)
     assert outcome(verdict) == (Action.LEARN, Reason.AUDIT_ABOVE_TARGET)
-    assert 'more frames are learnt from' in verdict.message
+    assert 'more frames are added to the training set' in verdict.message
     # The cycle that labels the frames has its potential still before it.
     taught = [*asked, cycle(0.2, new_labels=10)]
     assert judged(taught, growth=growth) == (Action.CONTINUE, Reason.AUDIT_ABOVE_TARGET)

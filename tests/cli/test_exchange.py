@@ -264,7 +264,7 @@ class TestExport:
         assert run('export', one.pk, path).exit_code == 0
         result = run('export', other.pk, path)
         assert result.exit_code == 1
-        assert 'is there already' in result.output
+        assert 'already exists' in result.output
         assert_identical(read_frames([path], guards=False).frames, one.frames)
         assert run('export', other.pk, path, '--overwrite').exit_code == 0
         assert_identical(read_frames([path], guards=False).frames, other.frames)

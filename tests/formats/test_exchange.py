@@ -74,7 +74,7 @@ class TestFiles:
         path = tmp_path / f'set{suffix}'
         write_frames(random_frames((1, 1)), path)
         before = path.read_bytes()
-        with pytest.raises(ExchangeError, match='is there already'):
+        with pytest.raises(ExchangeError, match='already exists'):
             write_frames(random_frames((3,)), path)
         assert path.read_bytes() == before
         write_frames(random_frames((3,)), path, overwrite=True)

@@ -218,7 +218,7 @@ def _learn(case: _Case) -> Verdict | None:
     errors = basis_errors(case.history)
     if len(errors) > 1 and errors[-1] > (1 - case.stop.min_improvement) * errors[-2]:
         return None
-    message = f'{case.quiet} quiet rounds, but {case.audit}: more frames are learnt from'
+    message = f'{case.quiet} quiet rounds, but {case.audit}: more frames are added to the training set'
     return Verdict(Action.LEARN, case.fault, message)
 
 

@@ -144,7 +144,7 @@ def notices(summary: CampaignSummary, daemon: str | None = None, verbose: bool =
     """
     found = [f'{daemon}.'] if daemon else []
     for pause in summary.pauses:
-        remedy = f'mend the cause, then `verdi process play {pause.pk}`'
+        remedy = f'fix the cause, then `verdi process play {pause.pk}`'
         found.append(f'{pause.process}<{pause.pk}> is paused: {pause.reason}; {remedy}.')
     for check in summary.checks:
         if check.status == 'failed' or verbose:

@@ -197,7 +197,7 @@ def _where(refusals: list[Refusal], most: int | None) -> str:
 @cmd_root.command('export')
 @click.argument('node', metavar='PK')
 @click.argument('file', type=click.Path(dir_okay=False, path_type=Path))
-@click.option('--overwrite', is_flag=True, help='Replace a file that is there already.')
+@click.option('--overwrite', is_flag=True, help='Replace an existing file.')
 @profile_option
 @with_profile
 def cmd_export(node: str, file: Path, overwrite: bool) -> None:

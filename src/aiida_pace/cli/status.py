@@ -25,7 +25,7 @@ __all__ = ('cmd_status',)
     default=2.0,
     show_default=True,
     metavar='SECONDS',
-    help='With --follow, time between two looks.',
+    help='Refresh interval with --follow.',
 )
 @verbose_option
 @profile_option
@@ -35,8 +35,8 @@ def cmd_status(campaign: str | None, follow: bool, interval: float, verbose: boo
 
     PK, or UUID, of the campaign; without it, the newest one. In the row of a cycle, `audit` is the error of the
     potential that its walkers followed, on frames that it was never trained on; `fit` is that of the potential trained
-    at its end, on what it was trained on. The exit code is 1 when the campaign ended otherwise than
-    converged, 130 when Ctrl-C ended the look at it.
+    at its end, on what it was trained on. The exit code is 1 when the campaign ended without
+    converging, 130 when you stopped following with Ctrl-C.
     """
     import sys
 

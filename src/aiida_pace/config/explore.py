@@ -58,7 +58,7 @@ class MdConfig(Config):
         default=10,
         ge=1,
         le=1_000_000,
-        description='Number of steps between two looks at the grade; thermo data have the same.',
+        description='Number of steps between two evaluations of the grade, and between two lines of thermo data.',
     )
     collect_stride: int | None = Field(
         default=None,

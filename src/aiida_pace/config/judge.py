@@ -19,7 +19,9 @@ class AuditConfig(Config):
     """The audit: frames drawn at random from the MD below the halt threshold, labelled, never trained on."""
 
     count: int = Field(default=5, ge=1, le=1000, description='Number of frames drawn in each cycle.')
-    large_atoms: int = Field(default=32, ge=2, le=1_000_000, description='Cells of this many atoms or more are large.')
+    large_atoms: int = Field(
+        default=32, ge=2, le=1_000_000, description='Cells with at least this many atoms count as large.'
+    )
     reserved_share: float = Field(
         default=0.2,
         ge=0,

@@ -100,7 +100,7 @@ def write_frames(frames: Frames, path: str | Path, *, overwrite: bool = False) -
     path = Path(path)
     write = WRITERS[_suffix(path, WRITERS)]
     if path.exists() and not overwrite:
-        raise ExchangeError(f'{path} is there already: give another name, or replace it with `overwrite`')
+        raise ExchangeError(f'{path} already exists: give another name, or replace it with `--overwrite`')
     try:
         with tempfile.TemporaryDirectory(prefix=f'.{path.name}-', dir=path.parent) as folder:
             target = Path(folder) / path.name

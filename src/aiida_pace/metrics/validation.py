@@ -239,7 +239,9 @@ def _elastic_constants(
     at_rest: Atoms, config: ValidationConfig, labelled: Frames, phonons: Phonopy | None
 ) -> dict[str, float]:
     if phonons is None and len(at_rest) > 1:
-        raise PropertyError('without the forces of displaced frames nobody knows where atoms go under strain')
+        raise PropertyError(
+            'without the forces of displaced frames the internal relaxation under strain is not determined'
+        )
     group = SpaceGroup.of(at_rest, config.symmetry_tolerance)
     frames = strained_frames(at_rest, config)
     found = _find(frames, labelled)

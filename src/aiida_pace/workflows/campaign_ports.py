@@ -204,7 +204,8 @@ def define_outputs(spec: WorkChainSpec) -> None:
     spec.exit_code(
         320,
         'ERROR_LABELS_INSUFFICIENT',
-        message='the initial labels make no fit: {cause}. They are attached: start again from them, with more.',
+        message='not enough initial labels for a fit: {cause}. The labels are attached as `datasets`: start again from '
+        'them, with more frames.',
     )
     spec.exit_code(410, 'ERROR_LABELS_FAILED', message='labelling failed in `{step}`: {cause}')
     spec.exit_code(411, 'ERROR_TRAINING_FAILED', message='training failed in `{step}`: {cause}')
@@ -220,7 +221,7 @@ def define_outputs(spec: WorkChainSpec) -> None:
     spec.exit_code(
         602,
         'ERROR_NO_IMPROVEMENT',
-        message='not converged, and no use to go on: {message}. The best potential is attached; raise `stop.target`, '
+        message='not converged; no further improvement expected: {message}. The best potential is attached; raise `stop.target`, '
         '`growth.max_functions` or the cutoff.',
     )
     spec.exit_code(

@@ -56,7 +56,7 @@ class ValidateWorkChain(ResumableWorkChain):
             'active_set',
             valid_type=AceActiveSetData,
             required=False,
-            help='Its active set; with it the highest extrapolation grade of the frames is told.',
+            help='The active set of `potential`; with it the highest extrapolation grade of the frames is reported.',
         )
         spec.input(
             'parameters',
@@ -127,7 +127,7 @@ class ValidateWorkChain(ResumableWorkChain):
         spec.exit_code(
             510,
             'ERROR_PROPERTIES_INCOMPLETE',
-            message='DFT does not tell all properties: {causes}. Mend the cause and run again, what is labelled is '
+            message='DFT does not give all properties: {causes}. Fix the cause and run again: labelled frames are '
             'reused.',
         )
 

@@ -303,6 +303,4 @@ class LabelWorkChain(ResumableWorkChain):
     def _summary(self) -> str:
         """Return how many frames have come to which end, in words."""
         ends = [outcome for outcome, _ in self.ctx.outcomes.values()]
-        return (
-            ', '.join(f'{ends.count(outcome)} {outcome}' for outcome in OUTCOMES if outcome in ends) or 'none settled'
-        )
+        return ', '.join(f'{ends.count(outcome)} {outcome}' for outcome in OUTCOMES if outcome in ends) or '0 reused'
