@@ -22,6 +22,9 @@ ActiveLearningWorkChain = WorkflowFactory('pace.active_learning')
 
 pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
 
+#: Thresholds that the walkers of the first cycle exceed.
+HALTING = {'explore': {'lammps': {'parameters': {'collect_grade': 1.2, 'halt_grade': 2.0}}}}
+
 
 def label_jobs() -> int:
     """Return the number of jobs in the profile that made labels."""
@@ -33,7 +36,7 @@ def test_goes_on_and_never_labels_twice(
     cheap_campaign: BuilderOf, aiida_code_installed: Callable[..., orm.InstalledCode]
 ) -> None:
     """A campaign whose MD cannot run, one that goes on from it, one more cycle, and all of it again from nothing."""
-    failing = cheap_campaign()
+    failing = cheap_campaign(HALTING)
     # No real LAMMPS can be made to fail at its first step.
     failing.explore.lammps.code = aiida_code_installed(
         label='broken', default_calc_job_plugin='pace.lammps', filepath_executable='/bin/false'
@@ -43,7 +46,7 @@ def test_goes_on_and_never_labels_twice(
     spent = label_jobs()
     assert spent == 1
 
-    builder = cheap_campaign({'stop': {'max_cycles': 1, 'quiet_rounds': 1}})
+    builder = cheap_campaign({**HALTING, 'stop': {'max_cycles': 1, 'quiet_rounds': 1}})
     builder.restart_from = failed
     _, second = run_get_node(builder)
     steps = children(second)
@@ -51,7 +54,7 @@ def test_goes_on_and_never_labels_twice(
     assert not {'initial_generate', 'initial_label', 'initial_train'} & set(steps)
     assert steps['cycle_01_explore'].inputs.lammps.potential == failed.outputs.potential
 
-    builder = cheap_campaign()
+    builder = cheap_campaign(HALTING)
     builder.restart_from = second.uuid
     _, third = run_get_node(builder)
     steps = children(third)
@@ -61,7 +64,7 @@ def test_goes_on_and_never_labels_twice(
     spent = label_jobs()
 
     # From nothing, with the same seeds: the same frames, all of them labelled before.
-    results, again = run_get_node(cheap_campaign())
+    results, again = run_get_node(cheap_campaign(HALTING))
     assert label_jobs() == spent
     accounts = [node.outputs.output_parameters for label, node in children(again).items() if label.endswith('_label')]
     assert all(account['reused'] == account['requested'] > 0 for account in accounts)

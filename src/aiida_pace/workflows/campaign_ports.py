@@ -221,8 +221,8 @@ def define_outputs(spec: WorkChainSpec) -> None:
     spec.exit_code(
         602,
         'ERROR_NO_IMPROVEMENT',
-        message='not converged; no further improvement expected: {message}. The best potential is attached; raise `stop.target`, '
-        '`growth.max_functions` or the cutoff.',
+        message='not converged; no further improvement expected: {message}. The best potential is attached; raise '
+        '`stop.target`, `growth.max_functions` or the cutoff.',
     )
     spec.exit_code(
         603,
