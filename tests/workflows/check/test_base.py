@@ -105,7 +105,7 @@ def test_all_is_well(inputs: Inputs, pace_code: Callable[[str, str], orm.Install
     # Tiny, but with the settings of the campaign.
     assert jobs['pacemaker'].inputs.parameters['kappa'] == 0.3
     assert jobs['pacemaker'].inputs.datasets.check.count == 1
-    assert jobs['pw'].inputs.parameters['SYSTEM'] == inputs['label']['pw']['parameters']['SYSTEM']
+    assert jobs['pw'].inputs.parameters['SYSTEM'] == inputs['label']['pw']['pw']['parameters']['SYSTEM']
     assert jobs['lammps'].inputs.parameters['temperature_stop'] == 2000.0
     # Another check must not be answered from the cache.
     with enable_caching():
