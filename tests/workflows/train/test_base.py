@@ -114,7 +114,7 @@ def killed_once(
     inputs['fit']['code'] = aiida_code_installed(
         label='killed', default_calc_job_plugin='pace.train', filepath_executable=str(wrapper)
     )
-    inputs['fit']['parameters'] = orm.Dict({'functions_per_element': 10, 'cutoff': 4.5, 'max_epochs': 12})
+    inputs['fit']['parameters'] = orm.Dict({'functions_per_element': 10, 'cutoff': 4.5, 'max_epochs': 40})
     return inputs
 
 
