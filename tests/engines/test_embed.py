@@ -8,7 +8,7 @@ import pytest
 from ase import Atoms
 from ase.build import bulk
 
-from aiida_pace.config import EmbeddingConfig
+from aiida_pace.config import CLOSEST, EmbeddingConfig
 from aiida_pace.frames import Frames
 from aiida_pace.structures.guards import closest_approach
 from aiida_pace.structures.recipe_context import pushed_apart
@@ -24,7 +24,8 @@ def run(engine: Callable[[str], Path], tmp_path: Path) -> Run:
 
     def runner(frames: Frames, files: Path, **changed: object) -> subprocess.CompletedProcess[str]:
         frames.save(tmp_path / 'frames.npz')
-        (tmp_path / 'settings.json').write_text(json.dumps(EmbeddingConfig(**changed).model_dump(mode='json')))
+        settings = EmbeddingConfig(**changed).model_dump(mode='json') | {'closest': CLOSEST}
+        (tmp_path / 'settings.json').write_text(json.dumps(settings))
         command = [engine('pace-embed'), 'frames.npz', files / 'potential.yaml', '--settings', 'settings.json']
         command += ['--active-set', files / 'active_set.asi']
         return subprocess.run(command, capture_output=True, text=True, check=False, cwd=tmp_path, timeout=240)

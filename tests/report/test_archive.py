@@ -35,6 +35,8 @@ pytestmark = pytest.mark.usefixtures('aiida_profile_clean')
 @pytest.fixture
 def archived(aiida_profile_clean: object) -> orm.WorkChainNode:
     import_archive(ARCHIVE)
+    for code in orm.QueryBuilder().append(orm.InstalledCode).all(flat=True):
+        code.label = f'{code.label}-elsewhere'
     node = orm.load_node(UUID)
     assert isinstance(node, orm.WorkChainNode)
     return node
