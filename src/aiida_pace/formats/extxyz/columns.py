@@ -13,6 +13,7 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from aiida_pace.formats.extxyz.comment import FrameError, parse_number
 from aiida_pace.formats.images import shown
+from aiida_pace.formats.text import counted
 
 __all__ = ('Column', 'atoms_of', 'parse_properties')
 
@@ -85,7 +86,8 @@ def atoms_of(
     rows = [line.split() for line in lines]
     for index, row in enumerate(rows):
         if len(row) != expected:
-            raise FrameError(f'an atom has {_count(len(row))}, {names} {expected}', FIRST + index, lines[index])
+            words = counted(len(row), 'column')
+            raise FrameError(f'an atom has {words}, {names} {expected}', FIRST + index, lines[index])
     found = {}
     if species is not None:
         found['species'] = _elements(row[species.words.start] for row in rows)
@@ -102,10 +104,6 @@ def atoms_of(
         raise FrameError(f'a position is not a number: {error.cause}', error.line, lines[error.line - FIRST]) from error
     others = {column.name: _loose(rows, column) for column in columns if column not in (positions, species, numbers)}
     return next(iter(found.values())), places, others
-
-
-def _count(words: int) -> str:
-    return '1 column' if words == 1 else f'{words} columns'
 
 
 def _needed(

@@ -23,6 +23,7 @@ from aiida_pace.formats.extxyz.comment import (
     periodicity_of,
 )
 from aiida_pace.formats.images import Fault, Image, shown
+from aiida_pace.formats.text import counted
 from aiida_pace.frames import FloatArray
 
 __all__ = ('read_extxyz',)
@@ -81,15 +82,11 @@ def _frames(lines: Iterator[Numbered]) -> Iterator[Image | Fault]:
                 _place(first + len(chunk) - 1, chunk[-1]),
             )
         elif header is not None and not is_followed and isinstance(image, Image):
-            yield Fault(f'the frame goes on after the {_atoms(count)} that it has by its first line', _place(*header))
+            yield Fault(f'the frame goes on after the {counted(count, "atom")} of its first line', _place(*header))
         else:
             yield image
         if not is_followed:
             return
-
-
-def _atoms(count: int) -> str:
-    return '1 atom' if count == 1 else f'{count} atoms'
 
 
 def _next_line(lines: Iterator[Numbered]) -> Numbered | None:
