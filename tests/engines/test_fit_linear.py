@@ -177,9 +177,9 @@ class TestRefusals:
         [
             ('evaluator: linear', 'evaluator: tensorpot', 'asks for the evaluator tensorpot: run pacemaker'),
             ('fs_parameters: [1, 1]', 'fs_parameters: [1, 0.5]', 'the potential is not linear'),
-            ('Si: -100.0', 'Al: -100.0', 'there is no reference energy of Si'),
+            ('Si: -100.0', 'Al: -100.0', '`reference_energy` lacks Si'),
             ('filename: df', 'filename: other', 'other.pckl.gzip'),
-            ('backend:', 'back:', 'is no input of pacemaker'),
+            ('backend:', 'back:', 'is not an input of pacemaker'),
         ],
     )
     def test_wrong_input(self, fit: Fit, old: str, new: str, message: str) -> None:

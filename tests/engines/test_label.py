@@ -68,8 +68,8 @@ def test_labels_are_those_of_the_calculator() -> None:
         ('raises', 'RuntimeError: the SCF did not converge'),
         ('dies', 'the calculator ended its process (signal 9)'),
         ('exits', 'the calculator ended its process (exit code 3)'),
-        ('has_nan', 'the calculator gives forces that are not finite'),
-        ('has_wrong_shape', 'the calculator gives forces of the shape (2, 3), expected (3, 3)'),
+        ('has_nan', 'the calculator returns forces with a number that is not finite'),
+        ('has_wrong_shape', 'the calculator returns forces of the shape (2, 3), expected (3, 3)'),
     ],
 )
 def test_a_frame_that_fails_harms_no_other(how: str, cause: str) -> None:
@@ -125,7 +125,7 @@ def test_supercell_is_the_same_crystal() -> None:
         ('no_such_package.module:Name', {}, 'cannot import `no_such_package.module:Name`.*install the package'),
         ('ase.calculators.emt:EMTX', {}, "has no attribute 'EMTX'"),
         ('ase.calculators.singlepoint:SinglePointCalculator', {'energy': 1.0}, 'keyword arguments energy: TypeError'),
-        ('ase.build:bulk', {'name': 'Si'}, 'makes a Atoms, not a calculator of ASE'),
+        ('ase.build:bulk', {'name': 'Si'}, 'returns Atoms, not an ASE calculator'),
     ],
 )
 def test_calculator_that_cannot_be_made(calculator: str, kwargs: dict[str, object], message: str) -> None:

@@ -152,7 +152,7 @@ def test_a_posterior_that_does_not_fit_is_refused(fit: Fit) -> None:
     done = evaluate(fit, silicon_frames(2), *option)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        f'pace-evaluate: error: `{path.name}` is the posterior of another potential than `output_potential.yaml`'
+        f'pace-evaluate: error: `{path.name}` is not the posterior of the potential `output_potential.yaml`'
     )
     yaml.write_text(text)
     path.write_bytes(content[:-200])
