@@ -370,6 +370,11 @@ class TestEnds:
             Fault('the file does not begin with a number of atoms', 'line 1: `data_silicon`')
         ]
 
+    @pytest.mark.parametrize('space', ['\x1c', '\x1f', '\xa0'])
+    def test_white_space_around_the_number_of_atoms(self, path: Path, space: str) -> None:
+        path.write_text(GOOD.replace('2', f'{space}2{space}', 1), encoding='utf-8')
+        assert all(isinstance(image, Image) for image in read_extxyz(path))
+
     def test_a_broken_frame_costs_no_other(self, path: Path) -> None:
         path.write_text(GOOD + '1\n\nQq 0 0 0\n' + GOOD)
         first, broken, last = read_extxyz(path)

@@ -65,7 +65,7 @@ def _frames(lines: Iterator[Numbered]) -> Iterator[Image | Fault]:
         yield Fault('the file does not begin with a number of atoms', _place(*header))
         return
     while header is not None:
-        first, count = header[0], int(header[1])
+        first, count = header[0], int(header[1].strip())  # `int` refuses some white space that `strip` removes
         chunk = [header[1], *(text for _, text in itertools.islice(lines, count + 1))]
         if len(chunk) < count + 2:
             yield Fault('the file ends within the frame', _place(*header))
