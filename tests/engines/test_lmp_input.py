@@ -52,6 +52,7 @@ def test_text_without_the_pair_style_is_left_as_it_is(text: str) -> None:
     [
         ('pair_style hybrid/overlay pace/extrapolation zbl 1 2', 'hybrid styles are not supported'),
         ('pair_style lj/cut 3', 'only the pair style `pace/extrapolation` is supported'),
+        ('pair_style lj/cut 3 # not pace/extrapolation', 'only the pair style `pace/extrapolation` is supported'),
         ('pair_style ${style}', 'only the pair style `pace/extrapolation` is supported'),
         ('fix g all pair 10 pace/extrapolation gamma 0', 'only the field `gamma 1` is supported'),
         ('fix g all pair 10 pace/extrapolation gamma 1 corerep 1', 'only the field'),

@@ -137,11 +137,12 @@ def _grade_fix(name: str, every: str, fields: list[str]) -> list[str]:
 def _check(words: list[str], command: str) -> None:
     """Raise `InputError` when the command has another effect, or none, without the pair style."""
     name, arguments = (words[0], words[1:]) if words else ('', [])
+    names_style = STYLE in _without_comment(command)
     if any(word.startswith('hybrid') for word in arguments) and name == 'pair_style':
         raise InputError(f'hybrid styles are not supported; use `pair_style {STYLE}` alone')
-    if name == 'pair_style' and STYLE not in command:
+    if name == 'pair_style' and not names_style:
         raise InputError(f'only the pair style `{STYLE}` is supported, without variables')
-    if STYLE in _without_comment(command):
+    if names_style:
         raise InputError(f'`{STYLE}` is supported in `pair_style` and `fix ID all pair N {STYLE} gamma 1` only')
     if name in _REFUSED:
         raise InputError(f'`{name}` is not supported: {_REFUSED[name]}')
