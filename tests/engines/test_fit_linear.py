@@ -192,6 +192,13 @@ class TestRefusals:
         assert message in done.stderr
         assert done.stderr.startswith('pace-fit-linear: error: ')
         assert not (fit.folder / 'output_potential.yaml').exists()
+
+    def test_a_basis_that_does_not_grow(self, fit: Fit) -> None:
+        fit.write(silicon_frames(4))
+        assert fit.run('-o', 'first.yaml').returncode == 0
+        done = fit.run('-ip', 'first.yaml')
+        assert done.returncode == 1
+        assert done.stderr.startswith('pace-fit-linear: error: the input asks for no more functions')
         assert not parse_log(fit.text('log.txt')).is_done
 
     def test_elements_that_the_potential_does_not_know(self, fit: Fit) -> None:

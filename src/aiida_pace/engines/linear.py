@@ -115,6 +115,8 @@ class LinearBasis:
             _check_linear(ACEBBasisSet(str(start)))
         try:
             config = _configuration(specification, start, grows=grows)
+        except FitError:
+            raise
         except (RuntimeError, ValueError) as exception:
             raise FitError(f'pyace cannot make the basis: {exception}') from exception
         for block in config.funcspecs_blocks:
