@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import typing as t
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
-from aiida_pace.engines.calculators import CalculatorError, ImportedCalculator
-from aiida_pace.engines.label import UNREACHED, Labels, label, main, smallest_supercell
+from aiida_pace.engines.calculators import CalculatorError, ImportedCalculator, Structure
+from aiida_pace.engines.label import OVERDUE, UNREACHED, Labels, _compare_supercell, label, main, smallest_supercell
+from aiida_pace.engines.worker import Worker, WorkerTimeoutError
 from aiida_pace.frames import Frames
 from tests.fixtures.silicon import STILLINGER_WEBER
 
@@ -104,6 +106,17 @@ def test_cell_that_decides_the_energy_is_told() -> None:
     found = label(frames, ImportedCalculator('tests.fixtures.odd_calculators:Gamma', {}))
     assert found.account['supercell'] == {'frame': 1, 'difference': pytest.approx(0.1 / 4 - 0.1 / 2)}
     assert found.arrays['has_stress'].tolist() == [False, False, True]
+
+
+def test_supercell_that_takes_too_long() -> None:
+    class Late(Worker):
+        def compute(self, structure: Structure) -> t.NoReturn:
+            raise WorkerTimeoutError
+
+    frames = Frames.from_atoms([bulk('Cu')])
+    labels = Labels({'labelled': np.array([True]), 'energy': np.zeros(1)})
+    with Late(COPPER) as worker:
+        assert _compare_supercell(labels, frames, worker) == {'frame': 0, 'cause': OVERDUE}
 
 
 def test_supercell_is_the_same_crystal() -> None:

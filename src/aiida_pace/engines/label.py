@@ -27,6 +27,9 @@ PROGRAM = 'pace-label'
 #: Cause of a frame without a label that another run may label.
 UNREACHED = 'not reached within the time limit of the job'
 
+#: Cause of a structure that was being labelled at the time limit.
+OVERDUE = 'not finished within the time limit of the job'
+
 
 @dataclasses.dataclass
 class Labels:
@@ -92,7 +95,7 @@ def _label_frame(labels: Labels, frames: Frames, index: int, worker: Worker) -> 
     try:
         answer = worker.compute(_structure(frames, index))
     except WorkerTimeoutError:
-        labels.failures[index] = 'took longer than was left of the time limit of the job'
+        labels.failures[index] = OVERDUE
     except WorkerDiedError as exception:
         labels.failures[index] = f'the calculator ended its process ({exception})'
     else:
@@ -145,7 +148,9 @@ def _compare_supercell(labels: Labels, frames: Frames, worker: Worker) -> dict[s
         return {'frame': index, 'cause': UNREACHED}
     try:
         answer = worker.compute(double)
-    except (WorkerDiedError, WorkerTimeoutError) as exception:
+    except WorkerTimeoutError:
+        return {'frame': index, 'cause': OVERDUE}
+    except WorkerDiedError as exception:
         return {'frame': index, 'cause': f'the calculator ended its process ({exception})'}
     if answer.error is not None:
         return {'frame': index, 'cause': answer.error}
