@@ -5,6 +5,7 @@ from __future__ import annotations
 import dataclasses
 import tempfile
 import typing as t
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -245,7 +246,7 @@ def _check_active_set(path: Path, functions: Mapping[str, int]) -> None:
     try:
         with np.load(path, allow_pickle=False) as archive:
             shapes = {name: archive[name].shape for name in archive.files}
-    except (OSError, EOFError, ValueError, TypeError, AttributeError) as exception:
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as exception:
         raise EvaluationError(f'cannot read the active set: {exception}') from exception
     expected = {element: (count, count) for element, count in functions.items()}
     if shapes != expected:
