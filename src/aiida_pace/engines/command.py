@@ -19,6 +19,7 @@ from aiida_pace.frames import Frames, FramesError
 __all__ = (
     'SettingsError',
     'argument_parser',
+    'at_least',
     'error_prefix',
     'load',
     'load_settings',
@@ -51,6 +52,18 @@ def argument_parser(program: str, description: str | None, output: str) -> argpa
     parser.add_argument('--output', type=Path, default=Path(output), help='file to write [%(default)s]')
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     return parser
+
+
+def at_least(minimum: int) -> Callable[[str], int]:
+    """Return the type, for `argparse`, of an integer that is not below ``minimum``."""
+
+    def integer(text: str) -> int:
+        number = int(text)
+        if number < minimum:
+            raise argparse.ArgumentTypeError(f'{number} is below {minimum}')
+        return number
+
+    return integer
 
 
 def load(arguments: argparse.Namespace) -> tuple[Frames, AceModel]:

@@ -16,7 +16,7 @@ import numpy.typing as npt
 from ase.data import chemical_symbols
 
 from aiida_pace.engines.ace import AceModel, EvaluationError
-from aiida_pace.engines.command import argument_parser, load, run, whole_file
+from aiida_pace.engines.command import argument_parser, at_least, load, run, whole_file
 from aiida_pace.formats.text import counted
 from aiida_pace.frames import FloatArray, Frames
 from aiida_pace.training.training_set import learned_atoms
@@ -135,17 +135,10 @@ def _rows(frames: Frames, index: int, model: AceModel) -> list[FloatArray]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 only when the output file is complete."""
     parser = argument_parser(PROGRAM, __doc__, output='selection.npz')
-    parser.add_argument('--max-frames', type=_positive, required=True, help='largest number of frames to select')
+    parser.add_argument('--max-frames', type=at_least(1), required=True, help='largest number of frames to select')
     parser.add_argument('--candidates', type=Path, help='JSON list: indices of the frames that may be selected [all]')
     arguments = parser.parse_args(argv)
     return run(PROGRAM, lambda: _run(arguments))
-
-
-def _positive(text: str) -> int:
-    """Return a number above 0."""
-    if (number := int(text)) < 1:
-        raise ValueError(text)
-    return number
 
 
 def _run(arguments: argparse.Namespace) -> None:

@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 
 from aiida_pace.engines.ace import AceCalculator, AceModel, EvaluationError
-from aiida_pace.engines.command import argument_parser, load, load_settings, run, write_frames
+from aiida_pace.engines.command import argument_parser, at_least, load, load_settings, run, write_frames
 from aiida_pace.frames import FloatArray, Frames
 from aiida_pace.structures.burst import burst_swarm
 from aiida_pace.structures.fingerprint import exact_fingerprints
@@ -220,7 +220,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--settings', type=Path, required=True, help='JSON object: all settings of `SwarmConfig`, and `closest`'
     )
-    parser.add_argument('--seed', type=int, required=True, help='random seed, 0 or more')
+    parser.add_argument('--seed', type=at_least(0), required=True, help='random seed, 0 or more')
     arguments = parser.parse_args(argv)
     return run(PROGRAM, lambda: _run(arguments))
 
