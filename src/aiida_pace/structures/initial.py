@@ -15,7 +15,7 @@ from aiida_pace.config import CLOSEST, InitialSetConfig
 from aiida_pace.frames import Frames
 from aiida_pace.structures.fingerprint import DistinctFrames, duplicate_indices, near_duplicate_indices
 from aiida_pace.structures.guards import closest_approach
-from aiida_pace.structures.lattices import bond_of
+from aiida_pace.structures.lattices import COMPOUNDS, ELEMENTAL, bond_of, own_prototype
 from aiida_pace.structures.recipe_context import CUTOFF, RecipeContext
 from aiida_pace.structures.recipes import ALWAYS, RECIPES, isolated_atom
 from aiida_pace.structures.shares import split_count
@@ -29,6 +29,7 @@ __all__ = (
     'generate_initial_set',
     'generate_pool',
     'recipe_counts',
+    'validate_keys',
     'validate_user_structure',
 )
 
@@ -58,8 +59,8 @@ def generate_initial_set(
     :returns: frames whose ``origin`` is the name of the recipe: ``isolated_atom``, ``dimer``, ``trimer``,
         ``bulk/fcc``, ``compound/rocksalt``, ``alloy/bcc``, ``supercell/fcc``, ``vacancy``, ``interstitial``,
         ``surface/fcc111``, ``packing``, ``user``.
-    :raises ValueError: when an element is unknown, ``count`` is too small for the isolated atoms, no recipe with a
-        share applies, or a structure of the user's is not fit.
+    :raises ValueError: when an element is unknown, a key of the settings names another one, ``count`` is too small for
+        the isolated atoms, no recipe with a share applies, or a structure of the user is not fit.
     """
     config = config or InitialSetConfig()
     elements = _elements(elements)
@@ -157,6 +158,8 @@ def applicable_shares(
 
 def _counts(elements: Sequence[str], count: int, config: InitialSetConfig, *, has_structures: bool) -> dict[str, int]:
     """Return the number of frames of each recipe in a set, isolated atoms first."""
+    if error := validate_keys(elements, config):
+        raise ValueError(error)
     isolated = len(elements) if config.isolated_atoms else 0
     if isolated > count:
         raise ValueError(f'`count` is {count}, less than the {isolated} isolated atoms; raise it or leave them out')
@@ -233,6 +236,28 @@ def _elements(element: str | Sequence[str]) -> tuple[str, ...]:
     for symbol in elements:
         bond_of(symbol)
     return elements
+
+
+def validate_keys(elements: Sequence[str], config: InitialSetConfig) -> str | None:
+    """Return what is wrong with a key of ``lattice_constants`` or ``composition``, None when all can be used.
+
+    :param elements: those of the set.
+    """
+    known = ', '.join(elements)
+    own = {prototype.name for element in elements if (prototype := own_prototype(element)) is not None}
+    prototypes = list(dict.fromkeys([*ELEMENTAL, *sorted(own), *COMPOUNDS]))
+    for key in config.lattice_constants:
+        *symbols, prototype = key.split('-')
+        if not symbols or prototype not in prototypes:
+            return (
+                f'`lattice_constants` has the key `{key}`: give `element-prototype` or `element-element-prototype`; '
+                f'the prototypes are {", ".join(prototypes)}'
+            )
+        if foreign := sorted(set(symbols) - set(elements)):
+            return f'`lattice_constants` has the key `{key}`: {foreign[0]} is not among the elements {known}'
+    if foreign := sorted(set(config.composition) - set(elements)):
+        return f'`composition` has the key `{foreign[0]}`, which is not among the elements {known}'
+    return None
 
 
 def validate_user_structure(atoms: Atoms, elements: Sequence[str], closest: float) -> str | None:
