@@ -348,8 +348,8 @@ class TestGuards:
             (lambda: pair(0.0), 'two atoms far closer than a bond', 'atoms 0 and 1, 0.00 Å'),
             (lambda: pair(forces=[[0, 0, 5000], [0, 0, -5000]]), 'a force above 100 eV/Å', 'atom 0, 5000 eV/Å'),
             (lambda: pair(forces=np.zeros((2, 3))), 'all forces are 0 in a frame that is not symmetric', 'atom 0'),
-            (lambda: pair(energy=1e4), 'an energy that no such atoms have', '5000 eV/atom'),
-            (lambda: pair(2.1, energy=-1e4), 'an energy far from what most frames say', '-4997 eV/atom'),
+            (lambda: pair(energy=1e4), 'an energy that is impossible for these elements', '5000 eV/atom'),
+            (lambda: pair(2.1, energy=-1e4), 'an energy that contradicts most other frames', '-4997 eV/atom'),
         ],
     )
     def test_implausible_frames_are_set_apart(self, atoms: Callable[[], Atoms], cause: str, place: str) -> None:

@@ -288,7 +288,7 @@ def test_bad_input_is_refused_with_a_remedy() -> None:
         generate_initial_set('Xy', 5, seed=1)
     with pytest.raises(ValueError, match='no element is given'):
         generate_initial_set([], 5, seed=1)
-    with pytest.raises(ValueError, match='`count` is 1, less than the 2 isolated atoms; raise it'):
+    with pytest.raises(ValueError, match='`count` is 1, fewer than the isolated atoms, 2: raise `count`'):
         generate_initial_set(['Al', 'Si'], 1, seed=1)
     with pytest.raises(ValueError, match='no recipe with a share above 0 applies'):
         generate_initial_set('Al', 5, seed=1, config=InitialSetConfig(shares={'alloy': 1}))
