@@ -156,7 +156,9 @@ def test_a_posterior_that_does_not_fit_is_refused(fit: Fit) -> None:
     )
     yaml.write_text(text)
     path.write_bytes(content[:-200])
-    assert 'cannot be used: it is no archive of a posterior' in evaluate(fit, silicon_frames(2), *option).stderr
+    assert (
+        'cannot be used: the file is not an archive of a posterior' in evaluate(fit, silicon_frames(2), *option).stderr
+    )
     stream = io.BytesIO()
     found = Posterior.load(io.BytesIO(content))
     Posterior(found.factor, found.noise, {'Ge': found.sites['Si']}, found.potential_digest).save(stream)
