@@ -9,7 +9,7 @@ __all__ = ('counted', 'printable', 'printable_values')
 
 #: Escape sequences of terminals (ECMA-48): those with parameters, strings up to their terminator, two characters.
 _ESCAPES = re.compile(r'(?:\x1b\[|\x9b)[0-?]*[ -/]*[@-~]|\x1b[\]PX^_][^\x07\x1b\n]*(?:\x07|\x1b\\)|\x1b[ -/]*[0-~]')
-#: Control characters but for line feed and tab, and halves of surrogate pairs, which no encoding takes.
+#: Control characters except line feed and tab, and halves of surrogate pairs, which have no encoding.
 _CONTROLS = re.compile('[\x00-\x08\x0b-\x1f\x7f-\x9f\ud800-\udfff]')
 
 
@@ -21,7 +21,7 @@ def counted(number: int, noun: str) -> str:
 def printable(text: str) -> str:
     """Return ``text`` without escape sequences and control characters; a carriage return ends a line.
 
-    PostgreSQL refuses a text with a NUL, and a terminal obeys an escape sequence, whoever wrote it.
+    PostgreSQL refuses a text with a NUL, and a terminal executes escape sequences of any origin.
     """
     return _CONTROLS.sub('', _ESCAPES.sub('', re.sub('\r+\n?', '\n', text)))
 
