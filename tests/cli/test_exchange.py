@@ -160,7 +160,7 @@ class TestImport:
         write_frames(random_frames((3,)), tmp_path / 'b.pckl.gzip')
         result = run('import', tmp_path / 'a.xyz', tmp_path / 'b.pckl.gzip')
         assert result.exit_code == 1
-        assert 'runs whatever code its writer put in' in result.output
+        assert 'can run any code when it is read' in result.output
         assert all_datasets() == []
 
     def test_labels_left_behind(self, tmp_path: Path) -> None:

@@ -177,9 +177,9 @@ class TestRefusals:
         [
             ('evaluator: linear', 'evaluator: tensorpot', 'asks for the evaluator tensorpot: run pacemaker'),
             ('fs_parameters: [1, 1]', 'fs_parameters: [1, 0.5]', 'the potential is not linear'),
-            ('Si: -100.0', 'Al: -100.0', 'there is no reference energy of Si'),
+            ('Si: -100.0', 'Al: -100.0', '`reference_energy` lacks Si'),
             ('filename: df', 'filename: other', 'other.pckl.gzip'),
-            ('backend:', 'back:', 'is no input of pacemaker'),
+            ('backend:', 'back:', 'is not an input of pacemaker'),
         ],
     )
     def test_wrong_input(self, fit: Fit, old: str, new: str, message: str) -> None:
@@ -192,6 +192,13 @@ class TestRefusals:
         assert message in done.stderr
         assert done.stderr.startswith('pace-fit-linear: error: ')
         assert not (fit.folder / 'output_potential.yaml').exists()
+
+    def test_a_basis_that_does_not_grow(self, fit: Fit) -> None:
+        fit.write(silicon_frames(4))
+        assert fit.run('-o', 'first.yaml').returncode == 0
+        done = fit.run('-ip', 'first.yaml')
+        assert done.returncode == 1
+        assert done.stderr.startswith('pace-fit-linear: error: the input asks for no more functions')
         assert not parse_log(fit.text('log.txt')).is_done
 
     def test_elements_that_the_potential_does_not_know(self, fit: Fit) -> None:

@@ -6,6 +6,7 @@ import json
 import os
 import subprocess
 import sys
+import typing as t
 from collections.abc import Callable
 from pathlib import Path
 
@@ -16,8 +17,9 @@ from ase.build import bulk
 from ase.calculators.emt import EMT
 from ase.calculators.lj import LennardJones
 
-from aiida_pace.engines.calculators import CalculatorError, ImportedCalculator
-from aiida_pace.engines.label import UNREACHED, Labels, label, main, smallest_supercell
+from aiida_pace.engines.calculators import CalculatorError, ImportedCalculator, Structure
+from aiida_pace.engines.label import OVERDUE, UNREACHED, Labels, _compare_supercell, label, main, smallest_supercell
+from aiida_pace.engines.worker import Worker, WorkerTimeoutError
 from aiida_pace.frames import Frames
 from tests.fixtures.silicon import STILLINGER_WEBER
 
@@ -68,8 +70,8 @@ def test_labels_are_those_of_the_calculator() -> None:
         ('raises', 'RuntimeError: the SCF did not converge'),
         ('dies', 'the calculator ended its process (signal 9)'),
         ('exits', 'the calculator ended its process (exit code 3)'),
-        ('has_nan', 'the calculator gives forces that are not finite'),
-        ('has_wrong_shape', 'the calculator gives forces of the shape (2, 3), expected (3, 3)'),
+        ('has_nan', 'the calculator returns forces with a number that is not finite'),
+        ('has_wrong_shape', 'the calculator returns forces of the shape (2, 3), expected (3, 3)'),
     ],
 )
 def test_a_frame_that_fails_harms_no_other(how: str, cause: str) -> None:
@@ -106,6 +108,17 @@ def test_cell_that_decides_the_energy_is_told() -> None:
     assert found.arrays['has_stress'].tolist() == [False, False, True]
 
 
+def test_supercell_that_takes_too_long() -> None:
+    class Late(Worker):
+        def compute(self, structure: Structure) -> t.NoReturn:
+            raise WorkerTimeoutError
+
+    frames = Frames.from_atoms([bulk('Cu')])
+    labels = Labels({'labelled': np.array([True]), 'energy': np.zeros(1)})
+    with Late(COPPER) as worker:
+        assert _compare_supercell(labels, frames, worker) == {'frame': 0, 'cause': OVERDUE}
+
+
 def test_supercell_is_the_same_crystal() -> None:
     crystal = Atoms('CuAu', [(0, 0, 0), (2.1, 1.4, 2.5)], cell=[[4.0, 0, 0], [0.5, 3.0, 0], [0, 0, 5.0]], pbc=True)
     frames = Frames.from_atoms([Atoms('Cu'), crystal])
@@ -125,7 +138,7 @@ def test_supercell_is_the_same_crystal() -> None:
         ('no_such_package.module:Name', {}, 'cannot import `no_such_package.module:Name`.*install the package'),
         ('ase.calculators.emt:EMTX', {}, "has no attribute 'EMTX'"),
         ('ase.calculators.singlepoint:SinglePointCalculator', {'energy': 1.0}, 'keyword arguments energy: TypeError'),
-        ('ase.build:bulk', {'name': 'Si'}, 'makes a Atoms, not a calculator of ASE'),
+        ('ase.build:bulk', {'name': 'Si'}, 'returns Atoms, not an ASE calculator'),
     ],
 )
 def test_calculator_that_cannot_be_made(calculator: str, kwargs: dict[str, object], message: str) -> None:

@@ -347,7 +347,7 @@ def test_failing_evaluation_ends_the_run(lmp: Run, tmp_path: Path, si_potential_
         (('potential.yaml', 'nothing.yaml'), 'nothing.yaml'),
         (('active_set.asi', 'potential.yaml'), 'cannot read the active set'),
         (('active_set.asi Si', 'active_set.asi Ge'), '`pair_coeff` names Ge'),
-        (('active_set.asi Si', 'active_set.asi Si Si'), 'names 2 elements, there are 1 atom types'),
+        (('active_set.asi Si', 'active_set.asi Si Si'), 'names 2 elements for 1 atom type'),
         (('* *', '1 1'), '`pair_coeff` must read'),
         (('pair_style pace/', 'pair_style hybrid pace/'), 'hybrid styles are not supported'),
         (('read_data structure.data', 'read_data nowhere.data'), 'nowhere.data'),

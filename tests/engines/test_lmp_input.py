@@ -51,11 +51,12 @@ def test_text_without_the_pair_style_is_left_as_it_is(text: str) -> None:
     ('command', 'message'),
     [
         ('pair_style hybrid/overlay pace/extrapolation zbl 1 2', 'hybrid styles are not supported'),
-        ('pair_style lj/cut 3', 'the only pair style that is supported'),
-        ('pair_style ${style}', 'the only pair style that is supported'),
-        ('fix g all pair 10 pace/extrapolation gamma 0', 'the only field that is supported is `gamma 1`'),
-        ('fix g all pair 10 pace/extrapolation gamma 1 corerep 1', 'the only field'),
-        ('fix ${g} all pair 10 pace/extrapolation gamma 1', 'the name of the fix must be written out'),
+        ('pair_style lj/cut 3', 'only the pair style `pace/extrapolation` is supported'),
+        ('pair_style lj/cut 3 # not pace/extrapolation', 'only the pair style `pace/extrapolation` is supported'),
+        ('pair_style ${style}', 'only the pair style `pace/extrapolation` is supported'),
+        ('fix g all pair 10 pace/extrapolation gamma 0', 'only the field `gamma 1` is supported'),
+        ('fix g all pair 10 pace/extrapolation gamma 1 corerep 1', 'only the field'),
+        ('fix ${g} all pair 10 pace/extrapolation gamma 1', 'the name of the fix contains a variable'),
         ('if "1 > 0" then "pair_style pace/extrapolation"', 'supported in `pair_style` and `fix'),
         ('compute x all pair pace/extrapolation', 'supported in `pair_style` and `fix'),
         ('compute x all stress/atom NULL', 'energies and virials of single atoms'),
@@ -66,7 +67,7 @@ def test_text_without_the_pair_style_is_left_as_it_is(text: str) -> None:
         ('include other.lmp', 'commands of another file are not translated'),
         ('jump other.lmp', 'only `jump SELF LABEL`'),
         ('jump SELF', 'only `jump SELF LABEL`'),
-        ('clear', 'it would remove the potential'),
+        ('clear', 'the command would remove the potential'),
     ],
 )
 def test_refused_command(command: str, message: str) -> None:
@@ -100,8 +101,8 @@ def test_own_thermo_style_stays() -> None:
     [
         ('units metal\nrun 0\n', 'has no `pair_style pace/extrapolation`'),
         (HEAD + 'pair_coeff * * pot.yaml pot.asi Si\n', 'line 4, .*second `pair_coeff`'),
-        ('fix md all nve\n' + HEAD, 'line 1, `fix md all nve`: a fix must come after'),
-        ('label top\n' + HEAD, 'line 1, .*cannot be found'),
+        ('fix md all nve\n' + HEAD, 'line 1, `fix md all nve`: a fix before `pair_coeff`'),
+        ('label top\n' + HEAD, 'line 1, .*cannot find a `label`'),
         (HEAD + '\n# text\nclear\n', 'line 6, `clear`'),
     ],
 )

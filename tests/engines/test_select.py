@@ -124,7 +124,7 @@ def test_refusals(run: Run, si_potential_files: Path, tmp_path: Path) -> None:
     pool.replace(force_weight=weights, weight=np.zeros(8)).save(tmp_path / 'frames.npz')
     finished = run('pace-select', 'frames.npz', si_potential_files / 'potential.yaml', '--max-frames', 5)
     assert finished.returncode == 1
-    message = 'the frames hold 56 atoms of Si that a fit learns from, the potential has 60 functions for it: '
+    message = 'the frames hold 56 atoms of Si that a fit learns from, the potential has 60 functions for Si: '
     assert finished.stderr.splitlines()[-1].startswith(f'pace-select: error: {message}')
     assert not (tmp_path / 'selection.npz').exists()
     assert run('pace-select', 'frames.npz', 'potential.yaml', '--max-frames', 0).returncode == 2

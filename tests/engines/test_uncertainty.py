@@ -152,11 +152,13 @@ def test_a_posterior_that_does_not_fit_is_refused(fit: Fit) -> None:
     done = evaluate(fit, silicon_frames(2), *option)
     assert done.returncode == 1
     assert done.stderr.splitlines()[-1] == (
-        f'pace-evaluate: error: `{path.name}` is the posterior of another potential than `output_potential.yaml`'
+        f'pace-evaluate: error: `{path.name}` is not the posterior of the potential `output_potential.yaml`'
     )
     yaml.write_text(text)
     path.write_bytes(content[:-200])
-    assert 'cannot be used: it is no archive of a posterior' in evaluate(fit, silicon_frames(2), *option).stderr
+    assert (
+        'cannot be used: the file is not an archive of a posterior' in evaluate(fit, silicon_frames(2), *option).stderr
+    )
     stream = io.BytesIO()
     found = Posterior.load(io.BytesIO(content))
     Posterior(found.factor, found.noise, {'Ge': found.sites['Si']}, found.potential_digest).save(stream)

@@ -112,7 +112,7 @@ def test_other_files_are_refused_and_left_alone(tmp_path: Path) -> None:
     connection.close()
     text.write_text('no database\n' * 100)
     empty.touch()
-    for path, cause in ((other, 'none of ASE'), (text, 'no database'), (empty, 'none of ASE')):
+    for path, cause in ((other, 'not an ASE database'), (text, 'not a database'), (empty, 'not an ASE database')):
         before = path.read_bytes()
         with pytest.raises(AseDatabaseError, match=cause):
             list(read_ase_db(path))

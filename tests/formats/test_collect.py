@@ -51,8 +51,8 @@ class TestRefusals:
             (lambda: labelled(energy=np.nan), '`energy` holds a number that is not finite (NaN or infinity)'),
             (lambda: labelled(forces=[[0, np.inf, 0]]), '`forces` holds a number that is not finite (NaN or infinity)'),
             (lambda: labelled(stress=np.full(6, np.nan)), '`stress` holds a number that is not finite (NaN or infini'),
-            (lambda: labelled(energy='low'), '`energy` holds something that is no number'),
-            (lambda: labelled(energy=True), '`energy` holds something that is no number'),
+            (lambda: labelled(energy='low'), '`energy` is not numeric'),
+            (lambda: labelled(energy=True), '`energy` is not numeric'),
             (lambda: labelled(forces=np.zeros((2, 3))), '`forces` has the shape (2, 3), expected (1, 3)'),
             (lambda: labelled(stress=np.zeros(3)), '`stress` has the shape (3,), expected (6,) or (3, 3) or (9,)'),
             (lambda: moved(labelled()), 'the calculator holds results of another structure'),
@@ -214,7 +214,10 @@ class TestKeys:
             (lambda: named('energy', 'F'), ['an energy without forces', '`F`', '--forces-key']),
             (lambda: named('energy', 'dft_forces'), ['an energy without forces', '`dft_forces`', '--forces-key']),
             (lambda: named('energy', 'fx'), ['an energy without forces', '`fx`', '--unlabelled']),
-            (lambda: named('energy_per_atom', 'forces'), ['forces without an energy', '`energy_per_atom`: take no']),
+            (
+                lambda: named('energy_per_atom', 'forces'),
+                ['forces without an energy', '`energy_per_atom`: import without'],
+            ),
             (lambda: named('free_energy', 'forces'), ['forces without an energy', '`free_energy`', '--energy-key']),
             (lambda: named('e\x1b[31m_energy', 'forces'), ['forces without an energy', r'`e\x1b[31m_energy`']),
         ],
@@ -231,11 +234,11 @@ class TestKeys:
     def test_labels_of_two_calculations_are_not_chosen_between(self) -> None:
         atoms = with_info(named('REF_energy', 'REF_forces'), dft_energy=-9.0, dft_forces=[[1, 1, 1]] * 2)
         assert causes(collect(images(atoms)))[0].startswith(
-            'labels of several names (`dft_energy`, `dft_forces`; `REF_'
+            'labels with several names (`dft_energy`, `dft_forces`; `REF_'
         )
         assert collect(images(atoms), keys=LabelKeys('dft_energy', 'dft_forces')).frames.energy == [-9]
         atoms = with_info(named('Energy', 'forces'), TotEnergy=-9.0)
-        assert causes(collect(images(atoms)))[0].startswith('several names of energy (`Energy`, `TotEnergy`)')
+        assert causes(collect(images(atoms)))[0].startswith('several names for the energy (`Energy`, `TotEnergy`)')
 
     def test_one_label_twice_is_refused_when_its_numbers_differ(self) -> None:
         assert causes(collect(images(with_info(labelled(), energy=-4.0)))) == {
@@ -329,7 +332,7 @@ class TestIsolatedAtoms:
         atoms.calc = SinglePointCalculator(atoms, energy=-100.0, forces=np.zeros((1, 3)))
         imported = collect(images(atoms), origin='thesis')
         assert imported.frames.origin == ['isolated_atom']
-        assert 'Isolated atoms by their name' in imported.notes[0]
+        assert 'Frames named as isolated atoms' in imported.notes[0]
 
     def test_the_form_of_mace_has_no_forces(self) -> None:
         atoms = Atoms('Al', info={'config_type': 'IsolatedAtom', 'REF_energy': -2.0})
@@ -348,8 +351,8 @@ class TestGuards:
             (lambda: pair(0.0), 'two atoms far closer than a bond', 'atoms 0 and 1, 0.00 Å'),
             (lambda: pair(forces=[[0, 0, 5000], [0, 0, -5000]]), 'a force above 100 eV/Å', 'atom 0, 5000 eV/Å'),
             (lambda: pair(forces=np.zeros((2, 3))), 'all forces are 0 in a frame that is not symmetric', 'atom 0'),
-            (lambda: pair(energy=1e4), 'an energy that no such atoms have', '5000 eV/atom'),
-            (lambda: pair(2.1, energy=-1e4), 'an energy far from what most frames say', '-4997 eV/atom'),
+            (lambda: pair(energy=1e4), 'an energy that is impossible for these elements', '5000 eV/atom'),
+            (lambda: pair(2.1, energy=-1e4), 'an energy that contradicts most other frames', '-4997 eV/atom'),
         ],
     )
     def test_implausible_frames_are_set_apart(self, atoms: Callable[[], Atoms], cause: str, place: str) -> None:

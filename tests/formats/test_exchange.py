@@ -58,7 +58,7 @@ class TestFiles:
         assert not marker.exists()
 
     def test_every_suffix_is_checked_before_the_first_file_is_read(self, tmp_path: Path) -> None:
-        with pytest.raises(ExchangeError, match=r'set.cif: the suffix names no format, known ones are \.xyz'):
+        with pytest.raises(ExchangeError, match=r'set.cif: unknown suffix, known ones are \.xyz'):
             read_frames([tmp_path / 'missing.xyz', tmp_path / 'set.cif'])
 
     @pytest.mark.parametrize('name', ['missing.xyz', 'missing.db', 'binary.xyz', 'binary.db'])

@@ -171,7 +171,7 @@ class TestColumns:
     @pytest.mark.parametrize(
         ('columns', 'atom', 'cause'),
         [
-            ('species:S:1:Z:I:1:pos:R:3', 'Si 13 1 2 3', 'species and atomic number of an atom are of two elements'),
+            ('species:S:1:Z:I:1:pos:R:3', 'Si 13 1 2 3', 'species and atomic number of an atom are different elements'),
             ('species:S:1:pos:R:3', 'Qq 1 2 3', 'unknown element `Qq`'),
             ('species:S:1:pos:R:3', 'X 1 2 3', 'unknown element `X`'),
             ('species:S:1:pos:R:3', '14 1 2 3', 'unknown element `14`'),
@@ -285,12 +285,12 @@ class TestComment:
     )
     def test_a_lone_quote_or_bracket_is_refused_with_the_line(self, path: Path, words: str) -> None:
         fault = refused(path, f'{words} {LATTICE} pbc="T T T" {COLUMNS}')
-        assert 'partner' in fault.cause or 'a word goes on' in fault.cause
+        assert 'partner' in fault.cause or 'text follows directly' in fault.cause
         assert fault.place.startswith('line 2: `')
 
     @pytest.mark.parametrize('words', ['note={ %s }', 'note=[ %s ]', "note=' %s '"])
     def test_a_cell_within_the_brackets_of_another_key_is_refused(self, path: Path, words: str) -> None:
-        assert '`lattice=` stands within' in refused(path, f'{words % LATTICE} {COLUMNS}').cause
+        assert '`lattice=` is inside' in refused(path, f'{words % LATTICE} {COLUMNS}').cause
 
     @pytest.mark.parametrize(
         'words', ['note=Si{111}', 'note="it is [open"', r'note="a \"b\" c"', 'note={a {b} c}', 'a=b=c']
@@ -369,6 +369,11 @@ class TestEnds:
         assert list(read_extxyz(path)) == [
             Fault('the file does not begin with a number of atoms', 'line 1: `data_silicon`')
         ]
+
+    @pytest.mark.parametrize('space', ['\x1c', '\x1f', '\xa0'])
+    def test_white_space_around_the_number_of_atoms(self, path: Path, space: str) -> None:
+        path.write_text(GOOD.replace('2', f'{space}2{space}', 1), encoding='utf-8')
+        assert all(isinstance(image, Image) for image in read_extxyz(path))
 
     def test_a_broken_frame_costs_no_other(self, path: Path) -> None:
         path.write_text(GOOD + '1\n\nQq 0 0 0\n' + GOOD)

@@ -53,9 +53,9 @@ def test_bounds_of_a_triclinic_box_are_not_its_edges() -> None:
     ('text', 'message'),
     [
         (FRAME + FRAME[:60], 'line 12 is incomplete'),
-        (FRAME.replace(' 0.25 0.75', ' 0.25'), 'a line has not 6 numbers'),
-        (FRAME.replace('-0.5 4.0', '-0.5 4.0 1.0'), 'a line has not 2 numbers'),
-        (FRAME[:-1], 'a line has not 6 numbers'),
+        (FRAME.replace(' 0.25 0.75', ' 0.25'), 'a line does not have 6 numbers'),
+        (FRAME.replace('-0.5 4.0', '-0.5 4.0 1.0'), 'a line does not have 2 numbers'),
+        (FRAME[:-1], 'a line does not have 6 numbers'),
         (FRAME.replace('0.75', 'nan'), 'not finite'),
         (FRAME.replace('\n2 1 1.0', '\n1 1 1.0'), 'ids of the atoms'),
         (FRAME.replace('xu yu zu', 'x y z'), 'expected `ITEM: ATOMS id type xu'),

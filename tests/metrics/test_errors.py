@@ -97,7 +97,7 @@ def test_frames_that_do_not_count_have_no_error() -> None:
 def test_predictions_of_other_frames_and_frames_without_labels_are_refused() -> None:
     frames = labelled_copper()
     energy, forces = predictions(frames)
-    with pytest.raises(ValueError, match='2 energies and 24 forces do not belong to 3 frames'):
+    with pytest.raises(ValueError, match='2 energies and 24 forces are predicted, there are 3 frames'):
         errors(frames, energy[:2], forces)
     with pytest.raises(ValueError, match='need labelled frames'):
         errors(Frames.from_atoms([Atoms('H')]), np.zeros(1), np.zeros((1, 3)))

@@ -203,15 +203,15 @@ class TestFile:
     @pytest.mark.parametrize(
         ('arrays', 'message'),
         [
-            ({'schema_version': np.int64(2)}, 'schema version 2, this release reads version 1'),
+            ({'schema_version': np.int64(2)}, 'the schema version is 2, this release reads version 1'),
             ({'noise': np.float64('nan')}, 'the noise is nan'),
             ({'factor': np.zeros(28)}, 'singular'),
             ({'factor': np.full(28, np.inf)}, 'not finite'),
-            ({'factor': np.ones(27)}, 'a factor of 7 functions is float64'),
-            ({'sites': np.ones(15)}, 'a factor of 3 functions is float64'),
-            ({'functions': np.array([4])}, 'a factor of 4 functions is float64'),
-            ({'sites': None}, 'no archive of a posterior'),
-            ({'factor': np.array([object()] * 28)}, 'no archive of a posterior'),  # would have to be unpickled
+            ({'factor': np.ones(27)}, 'the factor of 7 functions is float64'),
+            ({'sites': np.ones(15)}, 'the factor of 3 functions is float64'),
+            ({'functions': np.array([4])}, 'the factor of 4 functions is float64'),
+            ({'sites': None}, 'not an archive of a posterior'),
+            ({'factor': np.array([object()] * 28)}, 'not an archive of a posterior'),  # would have to be unpickled
         ],
     )
     def test_broken(self, arrays: dict[str, object], message: str) -> None:
@@ -220,5 +220,5 @@ class TestFile:
 
     @pytest.mark.parametrize('content', [b'', b'text', b'PK\x03\x04 cut'])
     def test_no_archive(self, content: bytes) -> None:
-        with pytest.raises(PosteriorError, match='no archive of a posterior'):
+        with pytest.raises(PosteriorError, match='not an archive of a posterior'):
             Posterior.load(io.BytesIO(content))

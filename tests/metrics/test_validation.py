@@ -194,7 +194,7 @@ def test_missing_labels_are_named() -> None:
     properties = crystal_properties(crystal, CONFIG, volumes.take([0, 2, 3, 4, 5]), at_rest, strained)
     assert properties.bulk_modulus == pytest.approx(98, abs=1)
     assert properties.phonons is properties.elastic_constants is None
-    assert properties.errors['phonons'] == '1 of 1 displaced frames have no label'
+    assert properties.errors['phonons'] == 'labels are missing for 1 of 1 displaced frame'
     with pytest.raises(PropertyError, match='4 volumes'):
         equilibrium(crystal, CONFIG, volumes.take([0, 2, 3, 4]))
 

@@ -212,7 +212,7 @@ def test_failed_run_without_a_step(parse_walker: Parse) -> None:
 @pytest.mark.parametrize(
     ('name', 'change', 'detail'),
     [
-        ('samples.dump', lambda dump: dump[:-30], 'a line has not 6 numbers'),
+        ('samples.dump', lambda dump: dump[:-30], 'a line does not have 6 numbers'),
         ('halt.dump', lambda dump: dump.replace('f_pace_gamma', 'f_other'), 'expected `ITEM: ATOMS'),
         ('extrapolative.dump', lambda dump: dump.replace('ITEM: TIMESTEP', 'ITEM: TIME', 1), 'line 1: expected'),
     ],

@@ -20,6 +20,7 @@ from aiida_pace.structures.initial import (
     generate_initial_set,
     generate_pool,
     recipe_counts,
+    validate_keys,
 )
 from aiida_pace.structures.recipes import RECIPES
 from aiida_pace.structures.shares import split_count
@@ -152,14 +153,13 @@ def test_lattice_constants_of_nature_come_from_the_tables(element: str, origin: 
 
 
 def test_given_lattice_constants_come_first() -> None:
-    constants = {'Al-fcc': 4.4, 'Na-Cl-rocksalt': 5.64}
-    config = only('bulk', **STILL, lattice_constants=constants)
+    config = only('bulk', **STILL, lattice_constants={'Al-fcc': 4.4})
     assert nearest(generate_initial_set('Al', 1, seed=1, config=config).atoms(0)) == pytest.approx(4.4 / 2**0.5)
-    config = only('compound', **STILL, lattice_constants=constants)
+    assert 'the given lattice constant `Al-fcc`' in bond_sources('Al', config)['Al']
+    config = only('compound', **STILL, lattice_constants={'Na-Cl-rocksalt': 5.64})
     frames = generate_initial_set(['Na', 'Cl'], 6, seed=1, config=config)
     salt = frames.atoms(int(np.flatnonzero(frames.origin == 'compound/rocksalt')[1]))
     assert nearest(salt) == pytest.approx(2.82)
-    assert 'the given lattice constant `Al-fcc`' in bond_sources('Al', config)['Al']
 
 
 def test_other_structures_scale_by_the_number_of_neighbours() -> None:
@@ -288,7 +288,7 @@ def test_bad_input_is_refused_with_a_remedy() -> None:
         generate_initial_set('Xy', 5, seed=1)
     with pytest.raises(ValueError, match='no element is given'):
         generate_initial_set([], 5, seed=1)
-    with pytest.raises(ValueError, match='`count` is 1, less than the 2 isolated atoms; raise it'):
+    with pytest.raises(ValueError, match='`count` is 1, fewer than the isolated atoms, 2: raise `count`'):
         generate_initial_set(['Al', 'Si'], 1, seed=1)
     with pytest.raises(ValueError, match='no recipe with a share above 0 applies'):
         generate_initial_set('Al', 5, seed=1, config=InitialSetConfig(shares={'alloy': 1}))
@@ -296,6 +296,28 @@ def test_bad_input_is_refused_with_a_remedy() -> None:
         generate_initial_set('Al', 200, seed=1, config=only('bulk', **STILL))
     with pytest.raises(ValueError, match='the covalent radius of the element with atomic number 98 is not known'):
         generate_initial_set('Cf', 5, seed=1)
+
+
+@pytest.mark.parametrize(
+    ('settings', 'message'),
+    [
+        ({'lattice_constants': {'Cu-fcc': 3.6}}, 'the key `Cu-fcc`: Cu is not among the elements Al, Si'),
+        ({'lattice_constants': {'Al-Cu-fcc': 3.9}}, 'the key `Al-Cu-fcc`: Cu is not among the elements Al, Si'),
+        ({'lattice_constants': {'Al_fcc': 4.05}}, 'the key `Al_fcc`: give `element-prototype`'),
+        ({'lattice_constants': {'Al-fc': 4.05}}, 'the prototypes are fcc, bcc, hcp, sc, diamond, rocksalt'),
+        ({'composition': {'Al': 1, 'Cu': 1}}, '`composition` has the key `Cu`, which is not among the elements Al, Si'),
+    ],
+)
+def test_keys_of_other_elements_are_refused(settings: dict[str, dict[str, float]], message: str) -> None:
+    config = InitialSetConfig(**settings)
+    with pytest.raises(ValueError, match=message):
+        generate_initial_set(['Al', 'Si'], 5, config=config)
+    with pytest.raises(ValueError, match=message):
+        generate_pool(['Al', 'Si'], 5, seed=1, config=config)
+
+
+def test_keys_may_name_the_structure_that_an_element_has_in_nature() -> None:
+    assert validate_keys(['In', 'Sn'], InitialSetConfig(lattice_constants={'In-bct': 3.3, 'In-Sn-cscl': 3.5})) is None
 
 
 @pytest.mark.parametrize(

@@ -84,15 +84,15 @@ class TestForces:
 class TestEnergies:
     def test_of_no_such_atoms(self) -> None:
         """Above free atoms by 50 eV, or below what all electrons of Si are worth."""
-        assert causes(labelled(displaced(), energy=1e3)) == {0: 'an energy that no such atoms have'}
-        assert causes(labelled(displaced(), energy=-2e4)) == {0: 'an energy that no such atoms have'}
+        assert causes(labelled(displaced(), energy=1e3)) == {0: 'an energy that is impossible for these elements'}
+        assert causes(labelled(displaced(), energy=-2e4)) == {0: 'an energy that is impossible for these elements'}
         assert causes(labelled(displaced(), energy=-7.9e3)) == {}
 
     def test_far_from_those_of_most_frames(self) -> None:
         images = [displaced(seed=seed) for seed in range(5)]
         assert causes(labelled(*images, energy=[-108, -107.5, -107, -140, -50])) == {
-            3: 'an energy far from what most frames say of the elements',
-            4: 'an energy far from what most frames say of the elements',
+            3: 'an energy that contradicts most other frames',
+            4: 'an energy that contradicts most other frames',
         }
 
     def test_of_two_frames_that_contradict_each_other_none_is_believed(self) -> None:

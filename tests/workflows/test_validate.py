@@ -143,10 +143,14 @@ def test_validate_names_the_step_that_failed(
 @pytest.mark.parametrize(
     ('atoms', 'settings', 'message'),
     [
-        (Atoms('Si2', positions=[[0, 0, 0], [0, 0, 2.3]], cell=[8, 8, 8]), {}, 'crystal_0`: it is not periodic'),
+        (
+            Atoms('Si2', positions=[[0, 0, 0], [0, 0, 2.3]], cell=[8, 8, 8]),
+            {},
+            'crystal_0`: the structure is not periodic',
+        ),
         (bulk('Al'), {}, '`structures.crystal_0` holds Al, `potential` is for Si'),
-        (bulk('Si'), {'qpoints': ['Z']}, 'has no special point Z .* it has G, K, L'),
-        (bulk('Si'), {'qpoints': ['X']}, 'X .* does not fit into the `supercell` .1, 1, 1., which has G:'),
+        (bulk('Si'), {'qpoints': ['Z']}, 'has no special point Z .* choose from G, K, L'),
+        (bulk('Si'), {'qpoints': ['X']}, 'X .* does not fit the `supercell` .1, 1, 1., which has G:'),
         (bulk('Si'), {'volume_count': 3}, '`parameters`: setting `volume_count`'),
     ],
 )

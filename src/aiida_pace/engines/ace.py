@@ -1,10 +1,11 @@
-"""An ACE potential in pyace's C++ evaluator: energy, forces, stress and grade of one structure after the other."""
+"""An ACE potential in pyace's C++ evaluator: energy, forces, stress and grade of structures, one after the other."""
 
 from __future__ import annotations
 
 import dataclasses
 import tempfile
 import typing as t
+import zipfile
 from collections.abc import Mapping, Sequence
 from pathlib import Path
 
@@ -29,12 +30,12 @@ FEW_PAIRS = 2500
 
 
 class EvaluationError(ValueError):
-    """Frames, potential and active set that cannot be evaluated: the message says which and why."""
+    """A frame, potential or active set that cannot be evaluated: the message names the file or frame and the cause."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Evaluation:
-    """What the potential says of one structure of N atoms.
+    """The prediction of the potential for one structure of N atoms.
 
     :param energy: in eV, relative to isolated atoms.
     :param forces: (N, 3) in eV/Å.
@@ -118,18 +119,18 @@ class AceModel:
 
         :param numbers: (N,) atomic numbers.
         :param positions: (N, 3) in Å, anywhere in space.
-        :param cell: (3, 3) vectors as rows, in Å; those of directions without periods only make the volume.
+        :param cell: (3, 3) vectors as rows, in Å; vectors of directions without periods count for the volume only.
         :param pbc: (3,) periodic directions.
-        :param graded: whether to compute the grade where there is an active set; without, another evaluator gives the
-            same to rounding in half the time.
-        :param neighbours: those of the structures before this one, when this one is hardly different.
+        :param graded: whether to compute the grade when there is an active set; False takes a faster evaluator, whose
+            energies and forces are the same to rounding.
+        :param neighbours: neighbour lists of similar structures before this one, to be kept where they still hold.
         :raises EvaluationError: for an element the potential does not know, or when the evaluator refuses.
         """
         calculator = self.calculator if graded else self.fast_calculator
         graded = graded and self.has_active_set
         try:
             environment = (neighbours or self).environment(numbers, positions, cell, pbc)
-            # Without projections the grades of an earlier structure would be handed out again.
+            # Without projections pyace would return the grades of an earlier structure.
             calculator.compute(environment, compute_projections=graded)
         except EvaluationError:
             raise
@@ -154,7 +155,7 @@ class AceModel:
         pbc: npt.NDArray[np.bool_],
         skin: float = 0.0,
     ) -> t.Any:
-        """Return neighbour lists for pyace; for a small structure they are its own.
+        """Return neighbour lists for pyace; pyace itself makes those of a small structure.
 
         :param skin: how much further than the cutoff the lists reach, in Å.
         :raises EvaluationError: for an element the potential does not know, and for a position that is not finite.
@@ -194,7 +195,7 @@ class AceCalculator(Calculator):
     ) -> None:
         """Make a calculator of a potential.
 
-        :param reference_energies: energy of the isolated atoms in eV, added to what the potential predicts.
+        :param reference_energies: energy of the isolated atoms in eV, added to the predicted energy.
         :param graded: whether to compute the grade where there is an active set; it takes extra time.
         :raises EvaluationError: when a reference energy is missing.
         """
@@ -209,7 +210,7 @@ class AceCalculator(Calculator):
         properties: Sequence[str] = ('energy',),
         system_changes: Sequence[str] = tuple(all_changes),
     ) -> None:
-        """Fill ``results`` with everything there is."""
+        """Fill ``results`` with all properties that the potential has."""
         super().calculate(atoms, properties, system_changes)  # type: ignore[no-untyped-call]
         structure = t.cast('Atoms', self.atoms)
         found = self._model.compute(
@@ -227,7 +228,10 @@ class AceCalculator(Calculator):
 
 
 def reference_table(energies: Mapping[str, float], elements: Sequence[str]) -> FloatArray:
-    """Return a table of reference energies by atomic number: zero without any, otherwise one per element."""
+    """Return the reference energies by atomic number, all 0 when ``energies`` is empty.
+
+    :raises EvaluationError: when ``energies`` lacks one of the ``elements``.
+    """
     table = np.zeros(len(chemical_symbols))
     missing = [element for element in elements if element not in energies]
     if energies and missing:
@@ -242,7 +246,7 @@ def _check_active_set(path: Path, functions: Mapping[str, int]) -> None:
     try:
         with np.load(path, allow_pickle=False) as archive:
             shapes = {name: archive[name].shape for name in archive.files}
-    except (OSError, EOFError, ValueError, TypeError, AttributeError) as exception:
+    except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as exception:
         raise EvaluationError(f'cannot read the active set: {exception}') from exception
     expected = {element: (count, count) for element, count in functions.items()}
     if shapes != expected:

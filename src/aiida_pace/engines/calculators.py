@@ -1,4 +1,4 @@
-"""Calculators that label one structure after the other: how each is made, and what of its answers is believed."""
+"""Calculators that label structures: how a calculator is made, and how its results are checked."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ FloatArray = npt.NDArray[np.float64]
 
 
 class CalculatorError(ValueError):
-    """A calculator that cannot be made, or an answer of one that is no label."""
+    """A calculator that cannot be made, or a result that is not a label."""
 
 
 class Structure(t.NamedTuple):
@@ -39,9 +39,9 @@ class Structure(t.NamedTuple):
 class Label(t.NamedTuple):
     """The label of one structure of N atoms.
 
-    :param energy: in eV, the one that the forces are derivatives of.
+    :param energy: in eV, consistent with the forces.
     :param forces: (N, 3) in eV/Å.
-    :param stress: (6,) in eV/Å³, order and sign of ASE; zeros without periods; None when the calculator has none.
+    :param stress: (6,) in eV/Å³, order and sign of ASE; zeros without periods; None when there is none.
     """
 
     energy: float
@@ -53,8 +53,8 @@ class Label(t.NamedTuple):
 class ImportedCalculator:
     """A calculator by import path and keyword arguments.
 
-    :param calculator: ``package.module:Name`` of a class or function that makes one.
-    :param kwargs: its keyword arguments.
+    :param calculator: ``package.module:Name`` of a class or function that returns a calculator.
+    :param kwargs: keyword arguments of ``calculator``.
     """
 
     calculator: str
@@ -63,7 +63,7 @@ class ImportedCalculator:
     def __call__(self) -> t.Any:
         """Return a new calculator.
 
-        :raises CalculatorError: when it cannot be imported or made.
+        :raises CalculatorError: when the calculator cannot be imported or made.
         """
         module, _, name = self.calculator.partition(':')
         try:
@@ -75,13 +75,13 @@ class ImportedCalculator:
             ) from exception
         try:
             calculator = factory(**self.kwargs)
-        except Exception as exception:  # calculators raise what they like
+        except Exception as exception:  # calculators may raise any exception
             raise CalculatorError(
                 f'cannot make `{self.calculator}` with the keyword arguments {", ".join(self.kwargs) or "none"}: '
                 f'{type(exception).__name__}: {exception}'
             ) from exception
         if not hasattr(calculator, 'get_property'):
-            raise CalculatorError(f'`{self.calculator}` makes a {type(calculator).__name__}, not a calculator of ASE')
+            raise CalculatorError(f'`{self.calculator}` returns {type(calculator).__name__}, not an ASE calculator')
         return calculator
 
     def __str__(self) -> str:
@@ -94,7 +94,7 @@ class AceTeacher:
     """An ACE potential.
 
     :param yaml: content of the B-basis file.
-    :param reference_energies: energies of the isolated atoms in eV, added to what it predicts.
+    :param reference_energies: energies of the isolated atoms in eV, added to the predicted energy.
     """
 
     yaml: bytes
@@ -113,14 +113,14 @@ class AceTeacher:
             raise CalculatorError(str(exception)) from exception
 
     def __str__(self) -> str:
-        """Return what it is."""
+        """Return a description."""
         return 'ACE potential by pyace'
 
 
 def compute(calculator: t.Any, structure: Structure) -> Label:
     """Return the label of a structure.
 
-    :raises CalculatorError: when the answer has the wrong shape or a number that is not finite.
+    :raises CalculatorError: when a result has the wrong shape or holds a number that is not finite.
     """
     cell = structure.cell if structure.pbc.any() or np.linalg.matrix_rank(structure.cell) == 3 else None
     atoms = Atoms(structure.numbers, structure.positions, cell=cell, pbc=structure.pbc)
@@ -134,29 +134,29 @@ def compute(calculator: t.Any, structure: Structure) -> Label:
 
 
 def _stress(atoms: Atoms) -> FloatArray | None:
-    """Return the stress, zeros for atoms without periods, None without a volume or when the calculator has none."""
+    """Return the stress: zeros for atoms without periods, None without a volume or a stress of the calculator."""
     if not atoms.pbc.any():
         return np.zeros(6)
     if atoms.cell.rank < 3:
         return None
     try:
         stress = atoms.get_stress()
-    except (NotImplementedError, KeyError):  # ASE's error is one of the former; the latter is a result left out
+    except (NotImplementedError, KeyError):  # ASE raises the former; a missing result is the latter
         return None
     return _checked('stress', stress, (6,))
 
 
 def _checked(name: str, values: t.Any, shape: tuple[int, ...]) -> FloatArray:
-    """Return what a calculator gave as an array of that shape.
+    """Return a result of a calculator as an array of the shape ``shape``.
 
-    :raises CalculatorError: when it is none, or holds a number that is not finite.
+    :raises CalculatorError: when it has another shape, or holds something else than finite numbers.
     """
     try:
         array = np.array(values, dtype='f8')
     except (TypeError, ValueError) as exception:
-        raise CalculatorError(f'the calculator gives no numbers as {name}: {exception}') from exception
+        raise CalculatorError(f'the calculator returns no numbers as {name}: {exception}') from exception
     if array.shape != shape:
-        raise CalculatorError(f'the calculator gives {name} of the shape {array.shape}, expected {shape}')
+        raise CalculatorError(f'the calculator returns {name} of the shape {array.shape}, expected {shape}')
     if not np.isfinite(array).all():
-        raise CalculatorError(f'the calculator gives {name} that are not finite')
+        raise CalculatorError(f'the calculator returns {name} with a number that is not finite')
     return array

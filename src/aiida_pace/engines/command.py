@@ -1,4 +1,4 @@
-"""What command lines over frames and a potential share: arguments, messages, outputs that are whole or absent."""
+"""Parts shared by the command lines: arguments, error messages, output files that are complete or absent."""
 
 from __future__ import annotations
 
@@ -19,6 +19,7 @@ from aiida_pace.frames import Frames, FramesError
 __all__ = (
     'SettingsError',
     'argument_parser',
+    'at_least',
     'error_prefix',
     'load',
     'load_settings',
@@ -35,22 +36,34 @@ class SettingsError(ValueError):
 
 
 def error_prefix(program: str) -> str:
-    """Return what the last line on stderr starts with when ``program`` refuses or fails; parsers look for it."""
+    """Return the start of the last line on stderr after an error of ``program``; parsers look for it."""
     return f'{program}: error: '
 
 
 def argument_parser(program: str, description: str | None, output: str) -> argparse.ArgumentParser:
-    """Return a parser of the arguments that all have.
+    """Return a parser of the arguments that the command lines share.
 
     :param output: default name of the file to write.
     """
     parser = argparse.ArgumentParser(prog=program, description=description)
     parser.add_argument('frames', type=Path, help='archive of frames (.npz), as `aiida_pace.frames` writes it')
     parser.add_argument('potential', type=Path, help='B-basis potential (.yaml)')
-    parser.add_argument('--active-set', type=Path, help='active set (.asi) of the potential; asks for the grades')
+    parser.add_argument('--active-set', type=Path, help='active set (.asi) of the potential; needed for grades')
     parser.add_argument('--output', type=Path, default=Path(output), help='file to write [%(default)s]')
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     return parser
+
+
+def at_least(minimum: int) -> Callable[[str], int]:
+    """Return the type, for `argparse`, of an integer that is not below ``minimum``."""
+
+    def integer(text: str) -> int:
+        number = int(text)
+        if number < minimum:
+            raise argparse.ArgumentTypeError(f'{number} is below {minimum}')
+        return number
+
+    return integer
 
 
 def load(arguments: argparse.Namespace) -> tuple[Frames, AceModel]:
@@ -70,10 +83,10 @@ def load(arguments: argparse.Namespace) -> tuple[Frames, AceModel]:
 
 
 def load_settings(path: Path, kind: type[Settings]) -> Settings:
-    """Return the settings in a JSON object with just the fields of the dataclass ``kind``.
+    """Return the settings in a JSON object that has exactly the fields of the dataclass ``kind``.
 
     :raises SettingsError: when the file holds anything else.
-    :raises OSError: when it cannot be read.
+    :raises OSError: when the file cannot be read.
     """
     try:
         settings = json.loads(path.read_text(encoding='utf-8'))
@@ -86,7 +99,7 @@ def load_settings(path: Path, kind: type[Settings]) -> Settings:
 
 
 def run(program: str, action: Callable[[], None]) -> int:
-    """Carry out ``action``; return 0, or 1 with a last line on stderr that says what is wrong with the input."""
+    """Carry out ``action``; return 0, or 1 after an error, whose message is then the last line on stderr."""
     try:
         action()
     except (EvaluationError, FramesError, SettingsError, ImportError, OSError, json.JSONDecodeError) as exception:
@@ -97,7 +110,7 @@ def run(program: str, action: Callable[[], None]) -> int:
 
 @contextlib.contextmanager
 def whole_file(path: Path) -> Iterator[t.BinaryIO]:
-    """Open a file to write: at the end the whole of it is at ``path``, after an error nothing is."""
+    """Open a file to write; ``path`` appears when the file is complete, and not at all after an error."""
     unfinished = path.with_name(f'{path.name}.unfinished')
     try:
         with unfinished.open('wb') as handle:
@@ -108,7 +121,7 @@ def whole_file(path: Path) -> Iterator[t.BinaryIO]:
 
 
 def write_frames(path: Path, frames: Frames, account: Mapping[str, t.Any]) -> None:
-    """Write frames, and before them, so that these prove both, the account of them: beside them as ``.json``."""
+    """Write the account of the frames (``.json``), then the frames: where frames exist, the account does too."""
     with whole_file(path.with_suffix('.json')) as handle:
         handle.write(json.dumps(account, allow_nan=False).encode())
     with whole_file(path) as handle:

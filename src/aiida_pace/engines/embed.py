@@ -31,7 +31,7 @@ ORIGIN = 'embedded/'
 
 @dataclasses.dataclass(frozen=True)
 class EmbeddingSettings:
-    """What `aiida_pace.config.EmbeddingConfig`, which needs pydantic, describes, and the shortest distance."""
+    """The settings of `aiida_pace.config.EmbeddingConfig`, without pydantic, and the shortest distance."""
 
     max_dft_atoms: int
     relaxation_steps: int
@@ -43,13 +43,13 @@ class EmbeddingSettings:
 def embed_frames(
     frames: Frames, model: AceModel, settings: EmbeddingSettings, progress: t.TextIO | None = None
 ) -> tuple[Frames, dict[str, t.Any]]:
-    """Return the frames in their order, the large ones replaced by boxes, and the account of them.
+    """Return the frames in their order, large frames replaced by boxes, and the account of them.
 
-    Frames that cannot be embedded, and boxes that repeat a frame before them, are left out and counted. When any frame
-    is embedded the others lose their labels: a set has labels for all of its frames or for none.
+    Frames that cannot be embedded, and boxes that repeat an earlier frame, are left out and counted. When any frame is
+    embedded the others lose their labels: a set has labels for all of its frames or for none.
 
     :param model: with an active set.
-    :param progress: where to tell of each large frame.
+    :param progress: stream for one line per large frame.
     """
     known = set(exact_fingerprints(frames.take(np.flatnonzero(frames.sizes <= settings.max_dft_atoms))))
     parts, parents, rows = [], [], []
@@ -81,7 +81,7 @@ def embed_frames(
 def embed_highest_grade(
     atoms: Atoms, model: AceModel, settings: EmbeddingSettings
 ) -> tuple[int, FloatArray, FoundEmbedding | EmbeddingError]:
-    """Return the atom of highest grade, all grades (N,), and the proven box around that atom or why there is none.
+    """Return the atom of highest grade, all grades (N,), and the box around that atom or the error of the search.
 
     :raises EvaluationError: when the potential refuses the structure.
     """
@@ -118,7 +118,7 @@ def embed_highest_grade(
 def _embed_one(
     atoms: Atoms, model: AceModel, settings: EmbeddingSettings, known: set[bytes]
 ) -> tuple[Frames | None, dict[str, t.Any]]:
-    """Return the box of a large frame, None without one, and its row in the account."""
+    """Return the box of a large frame, None when there is no box, and the row of the frame in the account."""
     row: dict[str, t.Any] = {'atoms_before': len(atoms)}
     try:
         centre, grades, proven = embed_highest_grade(atoms, model, settings)
@@ -147,7 +147,7 @@ def _embed_one(
 
 
 def _words(row: dict[str, t.Any]) -> str:
-    """Return a few words on what became of a frame."""
+    """Return the progress message of a frame."""
     if 'failed' in row:
         return f'not embedded ({row["failed"]})'
     grades = f'grade {row["grade_before"]:.4g} before, {row["grade_after"]:.4g} after'
@@ -165,7 +165,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    """Write the frames, and before them the account."""
+    """Write the account, then the frames."""
     start = time.perf_counter()
     frames, model = load(arguments)
     if not model.has_active_set:

@@ -36,9 +36,9 @@ def evaluate(
     frames without periods or without a volume; with an active set ``grade`` (N,); with a posterior ``leverage`` (N,),
     ``force_sigma`` (N,) in eV/Å and ``energy_sigma`` (n,) in eV, of `Uncertainty`.
 
-    :param reference_energies: energy of the isolated atom of every element of the potential, in eV; none means 0.
-    :param progress: where to tell, ten times in all, how far it is.
-    :param uncertain: the same potential with its posterior.
+    :param reference_energies: energy of the isolated atom of every element of the potential, in eV; 0 when not given.
+    :param progress: stream for ten lines of progress.
+    :param uncertain: the same potential with its posterior, for the standard deviations.
     :raises EvaluationError: naming the frame that cannot be evaluated.
     """
     count, atoms_count = len(frames), len(frames.numbers)
@@ -80,14 +80,14 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser = argument_parser(PROGRAM, __doc__, output='evaluation.npz')
     parser.add_argument('--reference-energies', type=Path, help='JSON object: element -> energy of its atom, in eV')
     parser.add_argument(
-        '--posterior', type=Path, help='posterior (.npz) of the potential; asks for leverages and standard deviations'
+        '--posterior', type=Path, help='posterior (.npz) of the potential; needed for leverages and standard deviations'
     )
     arguments = parser.parse_args(argv)
     return run(PROGRAM, lambda: _run(arguments))
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    """Write the arrays of the evaluation, and how long it took."""
+    """Write the arrays of the evaluation and its wall time."""
     start = time.perf_counter()
     frames, model = load(arguments)
     references = json.loads(arguments.reference_energies.read_text()) if arguments.reference_energies else {}

@@ -37,10 +37,10 @@ LOW_ENERGY = 1.0
 
 @dataclasses.dataclass(frozen=True)
 class Problem:
-    """What is asked for, read from pacemaker's input.
+    """The fit that pacemaker's input describes.
 
     :param fit: frames to fit; energies relative to isolated atoms, the weights of each kind add up to 1.
-    :param watch: frames whose errors are told, or None.
+    :param watch: test frames, whose errors are written, or None.
     """
 
     fit: Frames
@@ -74,9 +74,9 @@ def main(argv: Sequence[str] | None = None) -> int:
         '-dr',
         '--dry-run',
         action='store_true',
-        help=f'fit nothing: check the input, and write the basis to `{DRY_RUN_TARGET}` as pacemaker does',
+        help=f'do not fit: check the input and write the basis to `{DRY_RUN_TARGET}`',
     )
-    parser.add_argument('--no-predict', action='store_true', help='accepted as by pacemaker; there are no predictions')
+    parser.add_argument('--no-predict', action='store_true', help='no effect; accepted because pacemaker has it')
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     arguments = parser.parse_args(argv)
     handlers: list[logging.Handler] = [logging.StreamHandler(sys.stdout), logging.FileHandler(arguments.log)]
@@ -105,7 +105,10 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _make_basis(problem: Problem, start: Path | None, initial: Path | None) -> LinearBasis:
-    """Return the basis that is asked for, or that of the potential to start from; refuse data of other elements."""
+    """Return the basis of the input, or of the potential to start from.
+
+    :raises FitError: when the data hold elements that the basis lacks.
+    """
     basis = LinearBasis(problem.potential, start or initial, LOG, grows=start is None and initial is not None)
     LOG.info('Basis: %d functions of %s, cutoff %s A', basis.size, ', '.join(basis.elements), basis.cutoff)
     unknown = sorted(set(problem.fit.elements) - set(basis.elements))
@@ -115,7 +118,7 @@ def _make_basis(problem: Problem, start: Path | None, initial: Path | None) -> L
 
 
 def _metadata(problem: Problem) -> dict[str, str]:
-    """Return what is written into the potential to say where it comes from."""
+    """Return the metadata of the potential: reference energies and version."""
     return {'reference_energy': json.dumps(problem.reference_energies), 'pace_fit_linear_version': __version__}
 
 
@@ -138,7 +141,7 @@ def _run(problem: Problem, basis: LinearBasis, output: Path) -> None:
 
     basis.save(output, coefficients, has_repulsion=problem.has_repulsion, metadata=_metadata(problem))
     _save_posterior(output, squares, coefficients, learned)
-    # The errors are those of the file, not of the solution: a fault of the file would show.
+    # The errors are those of the file, not of the solution: they reveal a fault in the file.
     model = AceModel(output.read_bytes())
     after = evaluate(problem.fit, model)
     rows = [
@@ -172,7 +175,7 @@ def _add(squares: BlockedLeastSquares, problem: Problem, index: int, design: Des
 def _save_posterior(
     output: Path, squares: BlockedLeastSquares, coefficients: FloatArray, learned: Mapping[str, BlockedFactor]
 ) -> None:
-    """Write what the rows leave uncertain beside the potential, which is there already."""
+    """Write the posterior beside the potential, which must exist."""
     factor, noise = squares.information(coefficients)
     posterior = Posterior(
         factor=factor,
@@ -188,7 +191,7 @@ def _save_posterior(
 def _read_problem(path: Path) -> Problem:
     """Read pacemaker's input and its data frames.
 
-    :raises FitError: when a setting is not one of a linear fit.
+    :raises FitError: when the file is not an input of a linear fit.
     """
     from ruamel.yaml import YAML
     from ruamel.yaml.error import YAMLError
@@ -200,13 +203,13 @@ def _read_problem(path: Path) -> Problem:
         loss = fit.get('loss', {})
         test = data.get('test_filename')
     except (YAMLError, KeyError, TypeError, AttributeError) as exception:
-        raise FitError(f'`{path}` is no input of pacemaker: {exception!r}') from exception
+        raise FitError(f'`{path}` is not an input of pacemaker: {exception!r}') from exception
     if evaluator != 'linear':
         raise FitError(f'`{path}` asks for the evaluator {evaluator}: run pacemaker, or set `evaluator: linear`')
     if 'test_size' in data or not isinstance(references, dict):
-        raise FitError(f'`{path}`: give `test_filename` for `test_size` and a `reference_energy` for each element')
+        raise FitError(f'`{path}`: give `test_filename` instead of `test_size`, and a `reference_energy` per element')
     if loss.get('L1_coeffs'):
-        LOG.warning('L1_coeffs is not used: a linear fit knows L2_coeffs only')
+        LOG.warning('L1_coeffs has no effect: a linear fit uses L2_coeffs only')
     energies = {str(element): float(energy) for element, energy in references.items()}
     return Problem(
         fit=_read_frames(Path(data['filename']), energies),
@@ -232,7 +235,7 @@ def _read_frames(path: Path, energies: Mapping[str, float]) -> Frames:
     numbers = np.concatenate([atoms.numbers for atoms in images])
     lacking = sorted({chemical_symbols[number] for number in numbers} - set(energies))
     if lacking:
-        raise FitError(f'there is no reference energy of {", ".join(lacking)}')
+        raise FitError(f'`reference_energy` lacks {", ".join(lacking)}: add the energy of the isolated atom')
     offsets = np.concatenate(([0], np.cumsum(sizes)))
     references = reference_table(energies, list(energies))[numbers]
     weight, force_weight = np.ones(len(images)), np.ones(len(numbers))
@@ -265,7 +268,7 @@ def _metrics(
     coefficients: FloatArray,
     iteration: int,
 ) -> dict[str, float]:
-    """Return a row of ``metrics.txt``, as pacemaker defines its columns."""
+    """Return a row of ``metrics.txt`` with pacemaker's columns."""
     true_energies, true_forces = t.cast(FloatArray, frames.energy), t.cast(FloatArray, frames.forces)
     energy_errors = (energies - true_energies) / frames.sizes
     force_errors = forces - true_forces
@@ -293,7 +296,7 @@ def _metrics(
 
 
 def _write_table(path: Path, rows: Sequence[Mapping[str, float]]) -> None:
-    """Write metrics as pacemaker does."""
+    """Write metrics in pacemaker's format."""
     lines = [' '.join(METRICS_COLUMNS), *(' '.join(str(row[name]) for name in METRICS_COLUMNS) for row in rows)]
     path.write_text('\n'.join(lines) + '\n')
 

@@ -1,4 +1,4 @@
-"""`pace-label`: energies, forces and stresses of frames by any calculator of ASE, or by an ACE potential as teacher."""
+"""`pace-label`: energies, forces and stresses of frames by any ASE calculator, or by an ACE potential as teacher."""
 
 from __future__ import annotations
 
@@ -24,20 +24,23 @@ __all__ = ('PROGRAM', 'Labels', 'label', 'main', 'smallest_supercell')
 
 PROGRAM = 'pace-label'
 
-#: Causes of frames without a label that another run may label.
+#: Cause of a frame without a label that another run may label.
 UNREACHED = 'not reached within the time limit of the job'
+
+#: Cause of a structure that was being labelled at the time limit.
+OVERDUE = 'not finished within the time limit of the job'
 
 
 @dataclasses.dataclass
 class Labels:
-    """The labels of n frames with N atoms in all, in the order of the frames; 0 where there is none.
+    """The labels of n frames with N atoms in all, in the order of the frames; 0 where a label is missing.
 
     :param arrays: ``sizes`` (n,) numbers of atoms; ``labelled`` (n,) whether there is a label; ``energy`` (n,) in eV;
         ``forces`` (N, 3) in eV/Å; ``stress`` (n, 6) in eV/Å³, order and sign of ASE, 0 for frames without periods;
-        ``has_stress`` (n,), false for a periodic frame of which the calculator gives none; ``core_seconds`` and
+        ``has_stress`` (n,), false where the calculator gives no stress; ``core_seconds`` and
         ``wall_seconds`` (n,).
-    :param failures: why a frame has no label, by its index.
-    :param account: name of the calculator, seconds to make it, and what the supercell shows.
+    :param failures: cause of a missing label, by the index of the frame.
+    :param account: name of the calculator, seconds to make it, and the result of the supercell test.
     """
 
     arrays: dict[str, npt.NDArray[t.Any]]
@@ -51,11 +54,11 @@ def label(
     max_seconds: float | None = None,
     progress: t.TextIO | None = None,
 ) -> Labels:
-    """Return the labels of frames; a frame that fails, or takes the calculator's process down, harms no other.
+    """Return the labels of frames; a frame that fails, or ends the process of the calculator, does not affect others.
 
-    :param make: returns the calculator, in a process of its own.
-    :param max_seconds: after which no frame is begun, and the one that runs is given up.
-    :param progress: where to tell, ten times in all, how far it is.
+    :param make: returns the calculator; called in a separate process.
+    :param max_seconds: time limit: afterwards no frame is started, and the running one is stopped.
+    :param progress: stream for ten lines of progress.
     :raises CalculatorError: when the calculator cannot be made.
     """
     end = None if max_seconds is None else time.monotonic() + max_seconds
@@ -83,7 +86,7 @@ def label(
 
 
 def _label_frame(labels: Labels, frames: Frames, index: int, worker: Worker) -> None:
-    """Add the label of one frame, or the cause why there is none."""
+    """Add the label of one frame, or the cause of its absence."""
     if worker.is_late:
         labels.failures[index] = UNREACHED
         return
@@ -92,7 +95,7 @@ def _label_frame(labels: Labels, frames: Frames, index: int, worker: Worker) -> 
     try:
         answer = worker.compute(_structure(frames, index))
     except WorkerTimeoutError:
-        labels.failures[index] = 'took longer than was left of the time limit of the job'
+        labels.failures[index] = OVERDUE
     except WorkerDiedError as exception:
         labels.failures[index] = f'the calculator ended its process ({exception})'
     else:
@@ -115,7 +118,7 @@ def _structure(frames: Frames, index: int) -> Structure:
 
 
 def smallest_supercell(frames: Frames, labelled: npt.NDArray[np.bool_]) -> tuple[int, Structure] | None:
-    """Return the periodic labelled frame of fewest atoms by its index, and twice its cell; None when there is none.
+    """Return the index of the periodic labelled frame of fewest atoms, and its doubled cell; None without such a frame.
 
     The cell is doubled along its shortest periodic vector.
     """
@@ -133,9 +136,9 @@ def smallest_supercell(frames: Frames, labelled: npt.NDArray[np.bool_]) -> tuple
 
 
 def _compare_supercell(labels: Labels, frames: Frames, worker: Worker) -> dict[str, t.Any]:
-    """Return how far the energy per atom of a crystal is from that in twice its cell: 0 for a sound calculator.
+    """Return the difference of the energies per atom of a crystal in twice its cell and in its cell; it should be 0.
 
-    :returns: ``frame``, its index, and ``difference`` in eV/atom; or ``cause``, why it is not known.
+    :returns: ``frame``, the index of the crystal, and ``difference`` in eV/atom; or ``cause`` when it is not known.
     """
     chosen = smallest_supercell(frames, labels.arrays['labelled'])
     if chosen is None:
@@ -145,7 +148,9 @@ def _compare_supercell(labels: Labels, frames: Frames, worker: Worker) -> dict[s
         return {'frame': index, 'cause': UNREACHED}
     try:
         answer = worker.compute(double)
-    except (WorkerDiedError, WorkerTimeoutError) as exception:
+    except WorkerTimeoutError:
+        return {'frame': index, 'cause': OVERDUE}
+    except WorkerDiedError as exception:
         return {'frame': index, 'cause': f'the calculator ended its process ({exception})'}
     if answer.error is not None:
         return {'frame': index, 'cause': answer.error}
@@ -161,7 +166,7 @@ def main(argv: Sequence[str] | None = None) -> int:
     teacher.add_argument('--settings', type=Path, help='JSON object: `calculator` as package.module:Name, `kwargs`')
     teacher.add_argument('--potential', type=Path, help='B-basis potential (.yaml) as teacher')
     parser.add_argument('--reference-energies', type=Path, help='JSON object: element -> energy of its atom, in eV')
-    parser.add_argument('--max-seconds', type=float, help='stop in time: no frame is begun after these')
+    parser.add_argument('--max-seconds', type=float, help='time limit in s: afterwards no frame is started')
     parser.add_argument('--output', type=Path, default=Path('labels.npz'), help='file to write [%(default)s]')
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     arguments = parser.parse_args(argv)
@@ -169,7 +174,7 @@ def main(argv: Sequence[str] | None = None) -> int:
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    """Write the labels, and before them, so that these prove both, the account of them: beside them as ``.json``."""
+    """Write the account of the labels (``.json``), then the labels: where labels exist, the account does too."""
     start = time.monotonic()
     frames = Frames.load(arguments.frames)
     make: Callable[[], t.Any]

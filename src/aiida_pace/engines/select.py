@@ -1,4 +1,4 @@
-"""`pace-select`: the frames whose learned atoms span most of what an active set does not, by MaxVol, over pyace."""
+"""`pace-select`: the frames whose learned atoms extend an active set most, by MaxVol, with pyace."""
 
 from __future__ import annotations
 
@@ -16,7 +16,8 @@ import numpy.typing as npt
 from ase.data import chemical_symbols
 
 from aiida_pace.engines.ace import AceModel, EvaluationError
-from aiida_pace.engines.command import argument_parser, load, run, whole_file
+from aiida_pace.engines.command import argument_parser, at_least, load, run, whole_file
+from aiida_pace.formats.text import counted
 from aiida_pace.frames import FloatArray, Frames
 from aiida_pace.training.training_set import learned_atoms
 
@@ -24,7 +25,7 @@ __all__ = ('PROGRAM', 'main', 'select')
 
 PROGRAM = 'pace-select'
 
-#: Defaults of python-ace's ``pace_select``: volume that a swap of rows has to gain, and largest number of swaps.
+#: Defaults of python-ace's ``pace_select``: least gain of volume by a swap of rows, and largest number of swaps.
 TOLERANCE, MAX_SWAPS = 1.01, 300
 
 IntArray = npt.NDArray[np.int64]
@@ -39,17 +40,17 @@ def select(
     candidates: Collection[int] | None = None,
     progress: t.TextIO | None = None,
 ) -> tuple[IntArray, IntArray]:
-    """Return the indices (k,) of the selected frames, the best one first, and of each how many atoms enter (k,).
+    """Return the indices (k,) of the selected frames, the best one first, and the number (k,) of atoms that each adds.
 
     MaxVol picks, of each element, the atoms of largest volume among those of the frames and of the active set
-    (Lysogorskiy et al., Phys. Rev. Materials 7, 043801, 2023); the frames with most of them are selected. It is what
-    ``pace_select`` does, but for the atoms that a fit does not learn from, such as the buffers of boxes: they take no
-    part, so that here too just those compete that would enter the active set of the next fit.
+    (Lysogorskiy et al., Phys. Rev. Materials 7, 043801, 2023); the frames with most picked atoms are selected. Unlike
+    in ``pace_select``, only atoms that a fit learns from take part, not the buffers of boxes: no other atoms can enter
+    the active set of the next fit.
 
-    :param max_frames: largest number of frames to select; fewer are when fewer enter.
-    :param active_set: inverted active set, a matrix by element; without one nothing counts as known.
-    :param candidates: indices of the frames that may be selected; without, all may.
-    :param progress: where to tell, ten times in all, how far the evaluation is.
+    :param max_frames: largest number of frames to select; fewer are selected when fewer add atoms.
+    :param active_set: inverted active set, a matrix by element; None for an empty active set.
+    :param candidates: indices of the frames that may be selected; None for all frames.
+    :param progress: stream for ten lines of progress.
     :raises EvaluationError: naming the frame that cannot be evaluated, or the element of which there are too few atoms.
     """
     from pyace.activelearning import compute_A_active_inverse, compute_active_set
@@ -64,8 +65,8 @@ def select(
         for element, index in species.items():
             if (count := len(rows[index])) < (functions := rows[index].shape[1]):
                 raise EvaluationError(
-                    f'the frames hold {count} atoms of {element} that a fit learns from, the potential has {functions} '
-                    'functions for it: without an active set at least as many are needed'
+                    f'the frames hold {counted(count, "atom")} of {element} that a fit learns from, the potential has '
+                    f'{counted(functions, "function")} for {element}: add frames, or give an active set'
                 )
     try:
         _, entered = compute_active_set(
@@ -86,8 +87,8 @@ def _projections(
 ) -> tuple[dict[int, FloatArray], dict[int, IntArray]]:
     """Return, by pyace's index of an element, the basis functions of its learned atoms, and the frames of these atoms.
 
-    Only the frames ``considered``, in rising order, take part. Rows are (atoms, functions), the frames (atoms,): in the
-    order of the frames and their atoms.
+    Only the frames ``considered`` (in rising order) take part. The functions are (atoms, functions), the frames
+    (atoms,), in the order of the frames and their atoms.
     """
     from pyace.activelearning import compute_number_of_functions
 
@@ -134,23 +135,14 @@ def _rows(frames: Frames, index: int, model: AceModel) -> list[FloatArray]:
 def main(argv: Sequence[str] | None = None) -> int:
     """Run the command line; return 0 only when the output file is complete."""
     parser = argument_parser(PROGRAM, __doc__, output='selection.npz')
-    parser.add_argument('--max-frames', type=_positive, required=True, help='largest number of frames to select')
-    parser.add_argument(
-        '--candidates', type=Path, help='JSON list: indices of the frames that may be selected; default: all'
-    )
+    parser.add_argument('--max-frames', type=at_least(1), required=True, help='largest number of frames to select')
+    parser.add_argument('--candidates', type=Path, help='JSON list: indices of the frames that may be selected [all]')
     arguments = parser.parse_args(argv)
     return run(PROGRAM, lambda: _run(arguments))
 
 
-def _positive(text: str) -> int:
-    """Return a number above 0."""
-    if (number := int(text)) < 1:
-        raise ValueError(text)
-    return number
-
-
 def _run(arguments: argparse.Namespace) -> None:
-    """Write the selection, and how long it took."""
+    """Write the selection and its wall time."""
     start = time.perf_counter()
     frames, model = load(arguments)
     active_set = None
@@ -166,18 +158,18 @@ def _run(arguments: argparse.Namespace) -> None:
 
 
 def _candidates(path: Path | None, count: int) -> list[int] | None:
-    """Return the indices in a file.
+    """Return the indices in a file, None without a file.
 
-    :raises EvaluationError: when it holds anything but indices of ``count`` frames.
+    :raises EvaluationError: when the file is not a list of indices of ``count`` frames.
     """
     if path is None:
         return None
     try:
         indices = json.loads(path.read_text(encoding='utf-8'))
     except (OSError, ValueError) as exception:
-        raise EvaluationError(f'the candidates cannot be read: {exception}') from exception
+        raise EvaluationError(f'cannot read the candidates: {exception}') from exception
     if not isinstance(indices, list) or not all(type(index) is int and 0 <= index < count for index in indices):
-        raise EvaluationError(f'the candidates are not a list of numbers from 0 to {count - 1}')
+        raise EvaluationError(f'the candidates are not a list of integers from 0 to {count - 1}')
     return indices
 
 

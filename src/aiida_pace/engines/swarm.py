@@ -15,7 +15,7 @@ import numpy as np
 from ase import Atoms
 
 from aiida_pace.engines.ace import AceCalculator, AceModel, EvaluationError
-from aiida_pace.engines.command import argument_parser, load, load_settings, run, write_frames
+from aiida_pace.engines.command import argument_parser, at_least, load, load_settings, run, write_frames
 from aiida_pace.frames import FloatArray, Frames
 from aiida_pace.structures.burst import burst_swarm
 from aiida_pace.structures.fingerprint import exact_fingerprints
@@ -31,19 +31,19 @@ __all__ = ('PROGRAM', 'Swarm', 'SwarmSettings', 'hessian', 'main', 'make_swarms'
 
 PROGRAM = 'pace-swarm'
 
-#: Displacement that the Hessian is made with, in Å.
+#: Displacement of the finite differences of the Hessian, in Å.
 STEP = 0.01
 
-#: How often random displacements are drawn for candidates that still lack.
+#: How often random displacements are drawn for missing candidates.
 ROUNDS = 3
 
-#: What was made by a kind, and why it made less when it did.
+#: Candidates of one kind, and the cause when there are fewer than wanted.
 Made = tuple[Frames, str]
 
 
 @dataclasses.dataclass(frozen=True)
 class SwarmSettings:
-    """What `aiida_pace.config.SwarmConfig`, which needs pydantic, describes, and the shortest distance."""
+    """The settings of `aiida_pace.config.SwarmConfig`, without pydantic, and the shortest distance."""
 
     count: int
     shares: Mapping[str, float]
@@ -61,8 +61,8 @@ class Swarm:
     """The candidates around one frame.
 
     :param frames: the candidates; their origin is ``swarm/`` and the kind.
-    :param replaced: by kind and cause, the number of candidates in whose place random displacements were made.
-    :param missing: by cause, the number of candidates that were not made at all.
+    :param replaced: by kind and cause, the number of candidates replaced by random displacements.
+    :param missing: by cause, the number of candidates that could not be made.
     """
 
     frames: Frames
@@ -78,9 +78,9 @@ class Swarm:
 def make_swarms(
     frames: Frames, model: AceModel, settings: SwarmSettings, seed: int, progress: t.TextIO | None = None
 ) -> tuple[Frames, dict[str, t.Any]]:
-    """Return the candidates around all frames, each there once, and the account of them.
+    """Return the candidates around all frames, without duplicates, and the account of them.
 
-    :param progress: where to tell of each frame.
+    :param progress: stream for one line per frame.
     """
     known = set(exact_fingerprints(frames))
     swarms = []
@@ -91,7 +91,7 @@ def make_swarms(
         if progress is not None:
             made = ', '.join(f'{count} {kind}' for kind, count in swarm.made.items())
             print(f'frame {index + 1} of {len(frames)}: {made or "none"}', file=progress, flush=True)
-    # Without frames there are no grades either, and only columns that all parts have remain.
+    # `concatenate` keeps only the columns that all parts have, and an empty part has no grades.
     candidates = Frames.concatenate(swarm.frames for swarm in swarms if len(swarm.frames))
     return candidates, _account(frames, swarms)
 
@@ -101,7 +101,7 @@ def swarm_around(
 ) -> Swarm:
     """Return the candidates around one structure, with grades when there is an active set.
 
-    Bursts and modes come first; random displacements make up for those that cannot be made.
+    Bursts and modes come first; random displacements replace those that cannot be made.
 
     :param known: digests of the frames that no candidate may repeat; those of the candidates are added.
     """
@@ -171,7 +171,7 @@ def _modes(atoms: Atoms, count: int, model: AceModel, settings: SwarmSettings, r
 
 
 def _accepted(made: Made, count: int, model: AceModel, known: set[bytes]) -> tuple[Frames, Counter[str]]:
-    """Return the candidates that are new and finite, with their grades if any, and by cause how many lack."""
+    """Return the new and finite candidates, with grades if any, and the number of missing ones by cause."""
     frames, cause = made
     lacking = Counter({cause: count - len(frames)})
     kept, grades = [], []
@@ -195,7 +195,7 @@ def _accepted(made: Made, count: int, model: AceModel, known: set[bytes]) -> tup
 
 
 def _account(frames: Frames, swarms: Sequence[Swarm]) -> dict[str, t.Any]:
-    """Return what was made, in all and of each frame."""
+    """Return the numbers of candidates, in all and by frame."""
     replaced: dict[str, Counter[str]] = {}
     for swarm in swarms:
         for kind, causes in swarm.replaced.items():
@@ -220,13 +220,13 @@ def main(argv: Sequence[str] | None = None) -> int:
     parser.add_argument(
         '--settings', type=Path, required=True, help='JSON object: all settings of `SwarmConfig`, and `closest`'
     )
-    parser.add_argument('--seed', type=int, required=True, help='random seed, 0 or more')
+    parser.add_argument('--seed', type=at_least(0), required=True, help='random seed, 0 or more')
     arguments = parser.parse_args(argv)
     return run(PROGRAM, lambda: _run(arguments))
 
 
 def _run(arguments: argparse.Namespace) -> None:
-    """Write the candidates, and before them the account."""
+    """Write the account, then the candidates."""
     start = time.perf_counter()
     frames, model = load(arguments)
     settings = load_settings(arguments.settings, SwarmSettings)

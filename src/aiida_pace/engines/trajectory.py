@@ -1,4 +1,4 @@
-"""A potential along a trajectory: neighbour lists are kept within a skin, the grade is computed only when asked for."""
+"""A potential along a trajectory: neighbour lists are kept within a skin, grades are computed on request."""
 
 from __future__ import annotations
 
@@ -20,12 +20,12 @@ FloatArray = npt.NDArray[np.float64]
 
 @dataclasses.dataclass(frozen=True)
 class Step:
-    """What the potential says of one step of a trajectory of N atoms.
+    """The prediction of the potential for one step of a trajectory of N atoms.
 
     :param energy: in eV, relative to isolated atoms.
     :param forces: (N, 3) in eV/Å.
-    :param virial: (6,) in eV, xx yy zz xy xz yz, positive when the atoms push outwards, as LAMMPS has it.
-    :param grade: (N,) extrapolation grade, when asked for.
+    :param virial: (6,) in eV, xx yy zz xy xz yz, positive when the atoms push outwards, as in LAMMPS.
+    :param grade: (N,) extrapolation grade; None when not requested.
     """
 
     energy: float
@@ -35,23 +35,23 @@ class Step:
 
 
 class TrajectoryModel:
-    """Evaluates the steps of a trajectory; as native ``pace/extrapolation``, by the recursive evaluator.
+    """Evaluates the steps of a trajectory with the recursive evaluator, as native ``pace/extrapolation`` does.
 
-    The recursive evaluator knows no grades; steps that ask for them go through the slower B-basis evaluator.
+    The recursive evaluator has no grades; steps that need grades use the slower B-basis evaluator.
     """
 
     def __init__(self, model: AceModel, skin: float = SKIN) -> None:
         """Start without neighbour lists.
 
-        :param model: the potential, with active set when grades will be asked for.
-        :param skin: how much further than the cutoff the neighbour lists reach, in Å.
+        :param model: the potential, with an active set when grades are needed.
+        :param skin: distance beyond the cutoff that the neighbour lists cover, in Å.
         """
         self.model = model
         self._neighbours = KeptNeighbours(model.environment, skin)
 
     @property
     def builds(self) -> int:
-        """How often neighbour lists were made."""
+        """Number of times that neighbour lists were made."""
         return self._neighbours.builds
 
     def evaluate(
@@ -69,7 +69,7 @@ class TrajectoryModel:
         :param positions: (N, 3) in Å.
         :param cell: (3, 3) vectors as rows, in Å.
         :param pbc: (3,) periodic directions.
-        :param grade: whether to compute the grades of just this step.
+        :param grade: whether to compute the grades of this step.
         :raises EvaluationError: when the evaluator refuses, or a number is not finite.
         """
         if grade and not self.model.has_active_set:
@@ -77,7 +77,7 @@ class TrajectoryModel:
         calculator = self.model.calculator if grade else self.model.fast_calculator
         try:
             environment = self._neighbours.environment(numbers, positions, cell, pbc)
-            # Without projections the grades of an earlier step would be handed out again.
+            # Without projections pyace would return the grades of an earlier step.
             calculator.compute(environment, compute_projections=grade)
         except EvaluationError:
             raise
@@ -89,7 +89,7 @@ class TrajectoryModel:
             virial=-np.array(calculator.virial),
             grade=np.array(calculator.gamma_grade) if grade else None,
         )
-        # The sum of numbers of which one is not finite is not finite either.
+        # A sum is not finite when one of its terms is not.
         if not math.isfinite(
             step.energy + np.add.reduce(step.forces, axis=None) + (0.0 if step.grade is None else step.grade.sum())
         ):

@@ -19,15 +19,15 @@ from aiida_pace.metrics.posterior import Posterior, PosteriorError
 __all__ = ('UncertainModel', 'Uncertainty')
 
 LOG = logging.getLogger('pace-evaluate')
-#: `evaluate` tells how far it is; pyace sends what reaches the root of all loggers to stderr.
+#: `evaluate` reports the progress itself, and pyace writes everything that reaches the root logger to stderr.
 LOG.propagate = False
 
 
 @dataclasses.dataclass(frozen=True)
 class Uncertainty:
-    """What is uncertain of one frame of N atoms.
+    """The uncertainties of one frame of N atoms.
 
-    :param leverage: (N,) of the basis functions of each atom among the atoms that were learned from.
+    :param leverage: (N,) of the basis functions of each atom among the atoms of the fit.
     :param force_sigma: (N,) standard deviation of a force component of each atom, in eV/Å, not calibrated.
     :param energy_sigma: standard deviation of the energy of the frame, in eV, not calibrated.
     """
@@ -38,14 +38,14 @@ class Uncertainty:
 
 
 class UncertainModel:
-    """A linear potential with its posterior; a repulsion of short distances counts as certain."""
+    """A linear potential with its posterior; the repulsion at short distances counts as exact."""
 
     def __init__(self, potential: Path, posterior: Path) -> None:
-        """Load both.
+        """Load potential and posterior.
 
         :param potential: B-basis file.
-        :param posterior: archive that ``pace-fit-linear`` wrote beside it.
-        :raises EvaluationError: when either cannot be used, or the posterior is that of another potential.
+        :param posterior: archive that ``pace-fit-linear`` wrote beside the potential.
+        :raises EvaluationError: when a file cannot be used, or the posterior belongs to another potential.
         :raises OSError: when a file cannot be read.
         """
         try:
@@ -53,7 +53,7 @@ class UncertainModel:
         except PosteriorError as exception:
             raise EvaluationError(f'`{posterior}` cannot be used: {exception}') from exception
         if self._posterior.potential_digest != hashlib.sha256(potential.read_bytes()).hexdigest():
-            raise EvaluationError(f'`{posterior}` is the posterior of another potential than `{potential}`')
+            raise EvaluationError(f'`{posterior}` is not the posterior of the potential `{potential}`')
         try:
             self._basis = LinearBasis({}, potential, LOG)
         except FitError as exception:
@@ -61,10 +61,10 @@ class UncertainModel:
         if (functions := {name: part.stop - part.start for name, part in self._basis.blocks.items()}) != (
             expected := self._posterior.functions_per_element
         ):
-            raise EvaluationError(f'`{posterior}` is for the functions {expected}, the potential has {functions}')
+            raise EvaluationError(f'`{posterior}` has the functions {expected}, the potential has {functions}')
 
     def uncertainties(self, frames: Frames) -> Iterator[Uncertainty]:
-        """Yield what is uncertain of each frame.
+        """Yield the uncertainties of each frame.
 
         :raises EvaluationError: naming the frame that cannot be evaluated.
         """

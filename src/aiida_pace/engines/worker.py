@@ -1,4 +1,4 @@
-"""A calculator in a process of its own: what it does to that process harms nothing else."""
+"""A calculator in a separate process: a crash of the calculator ends that process only."""
 
 from __future__ import annotations
 
@@ -18,7 +18,7 @@ from aiida_pace.engines.calculators import CalculatorError, Structure, compute
 
 __all__ = ('Answer', 'Worker', 'WorkerDiedError', 'WorkerTimeoutError')
 
-#: Longest cause that is kept, in characters.
+#: Largest length of a cause in the output, in characters.
 LONGEST = 300
 
 
@@ -27,14 +27,14 @@ class WorkerDiedError(RuntimeError):
 
 
 class WorkerTimeoutError(RuntimeError):
-    """The time limit came before the answer."""
+    """The time limit was reached before the answer."""
 
 
 @dataclasses.dataclass(frozen=True)
 class Answer:
-    """What became of one structure: a label, see `calculators.Label`, or an ``error``.
+    """The result for one structure: a label, see `calculators.Label`, or an ``error``.
 
-    :param core_seconds: CPU time of the process, with all its threads and of the processes it started.
+    :param core_seconds: CPU time of the process with all its threads, and of its child processes.
     """
 
     core_seconds: float
@@ -45,7 +45,7 @@ class Answer:
 
 
 class Worker:
-    """A calculator in a process of its own, which is started again when it ended."""
+    """A calculator in a separate process, which is started again after a crash."""
 
     def __init__(self, make: Callable[[], t.Any], end: float | None = None) -> None:
         """Start the process.
@@ -60,7 +60,7 @@ class Worker:
         try:
             self._start()
         except WorkerTimeoutError as exception:
-            raise CalculatorError('the calculator was not made within the time limit of the job') from exception
+            raise CalculatorError('making the calculator exceeded the time limit of the job') from exception
         self.load_seconds = time.monotonic() - start
 
     def __enter__(self) -> Worker:
@@ -73,14 +73,14 @@ class Worker:
 
     @property
     def is_late(self) -> bool:
-        """Whether the time limit is over."""
+        """Whether the time limit is exceeded."""
         return self._end is not None and time.monotonic() >= self._end
 
     def compute(self, structure: Structure) -> Answer:
-        """Return what becomes of a structure.
+        """Return the label of a structure or the error.
 
         :raises WorkerDiedError: when the process ended.
-        :raises WorkerTimeoutError: when the time limit came first.
+        :raises WorkerTimeoutError: when the time limit was reached first.
         """
         if self._process is None:
             try:
@@ -110,7 +110,7 @@ class Worker:
             error: str | None = self._receive()
         except (EOFError, OSError) as exception:
             self._stop()
-            raise CalculatorError('the process of the calculator ended while it was made') from exception
+            raise CalculatorError('the process ended while making the calculator') from exception
         if error is not None:
             self._stop()
             raise CalculatorError(error)
@@ -119,7 +119,7 @@ class Worker:
         left = math.inf if self._end is None else max(0.0, self._end - time.monotonic())
         if not self._connection.poll(None if left == math.inf else left):
             self._stop()
-            raise WorkerTimeoutError('the time limit came first')
+            raise WorkerTimeoutError('the time limit was reached')
         return self._connection.recv()
 
     def _stop(self) -> None:
@@ -131,7 +131,7 @@ class Worker:
 
 
 def _work(connection: Connection, make: Callable[[], t.Any]) -> None:
-    """Answer every structure that comes, until the other end closes."""
+    """Answer structures until the other end closes the connection."""
     try:
         calculator = make()
     except CalculatorError as exception:
@@ -145,12 +145,12 @@ def _work(connection: Connection, make: Callable[[], t.Any]) -> None:
             return
         start = _cpu_seconds()
         try:
-            # Nobody knows in what state an error leaves a calculator: after one there is a new one.
+            # An error may leave the calculator in a wrong state: the next structure gets a new calculator.
             fresh, calculator = calculator or make(), None
             label = compute(fresh, structure)
         except CalculatorError as exception:
             connection.send(Answer(_cpu_seconds() - start, _one_line(str(exception))))
-        except Exception as exception:  # calculators raise what they like
+        except Exception as exception:  # calculators may raise any exception
             words = _one_line(f'{type(exception).__name__}: {exception}')
             connection.send(Answer(_cpu_seconds() - start, words))
         else:

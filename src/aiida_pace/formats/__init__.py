@@ -1,1 +1,1 @@
-"""Text and files of the engines to Python and back; no AiiDA."""
+"""Readers and writers of the files of engines and other programs; no AiiDA."""

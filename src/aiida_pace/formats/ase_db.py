@@ -22,10 +22,10 @@ from aiida_pace.frames import Frames
 
 __all__ = ('AseDatabaseError', 'read_ase_db', 'write_ase_db')
 
-#: Arrays that a row may have beside its positions.
+#: Arrays that a row may have besides the positions.
 ARRAYS = ('initial_charges', 'initial_magmoms', 'masses', 'momenta', 'tags')
 
-#: What ASE's reader and SQLite raise at a damaged database.
+#: Exceptions of ASE's reader and SQLite for a damaged database.
 FAULTS = (
     ArithmeticError,
     AssertionError,
@@ -41,16 +41,16 @@ FAULTS = (
 
 
 class AseDatabaseError(ValueError):
-    """A file that is no ASE database, or a broken one."""
+    """A file that is not an ASE database, or a damaged one."""
 
 
 def write_ase_db(frames: Frames, path: str | Path) -> None:
-    """Write ``frames`` to a new database, one row each, bit by bit; one that is there already gets further rows.
+    """Write ``frames`` to a database, one row each, without rounding; an existing database gets further rows.
 
-    One bit is lost: SQLite keeps no sign of a zero, so an energy of -0.0 is 0.0 when it is read back.
+    SQLite does not keep the sign of a zero: an energy of -0.0 is read back as 0.0.
 
-    Energy, forces and stress are where ASE looks for them, ``origin``, ``label_uuid`` and ``weight`` in the key-value
-    pairs, which ``ase db`` can select by; arrays, and texts that a database takes for numbers, in the data of a row.
+    Energy, forces and stress are ASE's results. ``origin``, ``label_uuid`` and ``weight`` are key-value pairs, by which
+    ``ase db`` can select; arrays, and texts that look like numbers, are in the data of a row.
 
     :raises sqlite3.Error: when the file cannot be written.
     """
@@ -63,7 +63,7 @@ def write_ase_db(frames: Frames, path: str | Path) -> None:
 
 
 def _may_be_pair(name: str, value: str | float) -> bool:
-    """Return whether a database takes ``value`` as it is."""
+    """Return whether ASE accepts ``value`` as a key-value pair."""
     try:
         check({name: value})
     except ValueError:
@@ -72,12 +72,12 @@ def _may_be_pair(name: str, value: str | float) -> bool:
 
 
 def read_ase_db(path: str | Path) -> Iterator[Image | Fault]:
-    """Read a database row by row; key-value pairs and data come in ``info``, or in ``arrays`` with one row per atom.
+    """Read a database row by row; key-value pairs and data are in ``info``, or in ``arrays`` with one row per atom.
 
-    Constraints are not read.
+    Constraints are not read. The file is not changed.
 
-    :return: for each row the structure or, when it cannot be made, why.
-    :raises AseDatabaseError: when the file is no database of ASE, or a broken one; it is not touched.
+    :return: for each row the structure, or the cause when it cannot be read.
+    :raises AseDatabaseError: when the file is not an ASE database, or a damaged one.
     """
     _check(path)
     try:
@@ -90,9 +90,9 @@ def read_ase_db(path: str | Path) -> Iterator[Image | Fault]:
 
 
 def _check(path: str | Path) -> None:
-    """Refuse other files before ASE opens one, as it makes tables where there are none.
+    """Refuse other files before ASE opens the file, because ASE creates missing tables.
 
-    :raises AseDatabaseError: when the file is no database of ASE, or not all of one.
+    :raises AseDatabaseError: when the file is not an ASE database, or a damaged or incomplete one.
     """
     uri = f'{Path(path).resolve().as_uri()}?mode=ro'
     try:
@@ -100,21 +100,21 @@ def _check(path: str | Path) -> None:
             found = connection.execute("SELECT COUNT(*) FROM sqlite_master WHERE name='systems'").fetchone()[0]
             state = connection.execute('PRAGMA integrity_check(1)').fetchone()[0]
     except FAULTS as exception:
-        raise AseDatabaseError(f'the file is no database: {shown(exception)}') from exception
+        raise AseDatabaseError(f'the file is not a database: {shown(exception)}') from exception
     with open(path, 'rb') as handle:
         header = handle.read(32)
-    # SQLite reads what is missing of the last page as zeros (Database File Format, sections 1.3.2 and 1.3.7).
+    # SQLite reads missing parts of the last page as zeros (Database File Format, sections 1.3.2 and 1.3.7).
     size = int.from_bytes(header[16:18], 'big') * int.from_bytes(header[28:32], 'big')
     if Path(path).stat().st_size < size:
         raise AseDatabaseError('the database is cut short')
     if state != 'ok':
         raise AseDatabaseError(f'the database is damaged: {shown(state)}')
     if not found:
-        raise AseDatabaseError('the file is a database, but none of ASE: it has no table `systems`')
+        raise AseDatabaseError('the file is not an ASE database: it has no table `systems`')
 
 
 def _image(row: AtomsRow, units: Mapping[str, str]) -> Image | Fault:
-    """Return the structure of a row, or why there is none."""
+    """Return the structure of a row, or the cause when it cannot be read."""
     place = f'row {row.get("id")}'
     try:
         atoms = Atoms(row['numbers'], row.positions, cell=row.cell, pbc=row.pbc)
@@ -135,7 +135,7 @@ def _image(row: AtomsRow, units: Mapping[str, str]) -> Image | Fault:
 
 
 def _rows(value: t.Any) -> int | None:
-    """Return the length of something that is an array or can be one, or None."""
+    """Return the length of an array or list, None for other values."""
     if isinstance(value, (str, bytes, Mapping)):
         return None
     try:

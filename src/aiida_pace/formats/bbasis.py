@@ -1,4 +1,4 @@
-"""The B-basis file of an ACE potential (pacemaker's ``output_potential.yaml``): what the basis is, not its values."""
+"""The B-basis file of an ACE potential (pacemaker's ``output_potential.yaml``): the basis without coefficients."""
 
 from __future__ import annotations
 
@@ -13,12 +13,12 @@ __all__ = ('BBasis', 'BBasisError', 'parse_bbasis', 'yace_elements')
 
 
 class BBasisError(ValueError):
-    """A file that is no B-basis potential: the message says what is missing."""
+    """A file that is not a B-basis potential: the message gives the cause."""
 
 
 @dataclasses.dataclass(frozen=True)
 class BBasis:
-    """What a B-basis file is made for.
+    """The basis of a B-basis file.
 
     :param elements: chemical symbols, sorted: the order of the species in pyace.
     :param cutoff: the largest ``rcutij`` of all blocks, in Å.
@@ -35,7 +35,7 @@ def parse_bbasis(content: bytes | str) -> BBasis:
 
     A block ``A B C`` holds the functions of centres ``A`` that need neighbours of ``B`` and ``C``.
 
-    :raises BBasisError: when ``content`` is no such file.
+    :raises BBasisError: when ``content`` is not such a file.
     """
     try:
         species = _load(content)['species']
@@ -78,11 +78,11 @@ def yace_elements(content: bytes | str) -> tuple[str, ...]:
     except (yaml.YAMLError, KeyError, TypeError) as exception:
         raise BBasisError('not a .yace potential: it has no line `elements: [...]`') from exception
     if not isinstance(elements, list):
-        raise BBasisError('not a .yace potential: its `elements` are no list')
+        raise BBasisError('not a .yace potential: `elements` is not a list')
     return tuple(sorted(elements))
 
 
 def _load(content: bytes | str) -> t.Any:
-    """Return the YAML ``content`` with every scalar as text: the symbol ``No`` stays one."""
+    """Return the YAML ``content`` with every scalar as text, so that the symbol ``No`` is not read as False."""
     loader = getattr(yaml, 'CBaseLoader', yaml.BaseLoader)
     return yaml.load(content, Loader=loader)  # builds lists, dictionaries and strings only

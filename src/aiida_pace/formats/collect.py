@@ -1,4 +1,4 @@
-"""Structures from elsewhere to one set of frames: what is taken, what is refused or set apart, and why; no AiiDA."""
+"""Import of structures into one set of frames, with the causes of all refusals; no AiiDA."""
 
 from __future__ import annotations
 
@@ -29,24 +29,24 @@ from aiida_pace.structures.plausibility import implausible_frames
 
 __all__ = ('Imported', 'Refusal', 'collect')
 
-#: What is taken over from the `info` and the arrays of a structure, beside its labels.
+#: Keys of `info` and arrays of a structure that are imported besides its labels.
 INFO = {'label_uuid', 'origin', 'weight'}
 ARRAYS = {'force_weight', 'grade', 'numbers', 'positions'}
 
-#: Keys that a message names.
+#: Largest number of keys in a message.
 MAX_KEYS = 8
 
-#: Labels of the same structure that differ by more than this, in eV or eV/Å, are not the same.
+#: Largest difference of equal labels of a structure, in eV or eV/Å.
 LABEL_TOLERANCE = 1e-6
 
 
 @dataclasses.dataclass(frozen=True)
 class Refusal:
-    """A frame that was not taken: the ``index``-th of its source, counted from 0.
+    """A frame that was not imported: the ``index``-th of its source, counted from 0.
 
-    :param place: where it stands in the source, and what stands there.
-    :param kind: ``fault`` when the source is wrong there, ``implausible`` when a guard set the frame apart,
-        ``left out`` when the frame is right but has no place in the set.
+    :param place: the place in the source, and the text there.
+    :param kind: ``fault`` when the source is wrong, ``implausible`` when a guard refused the frame, ``left out`` when
+        the frame is correct but does not belong in the set.
     """
 
     source: str
@@ -58,12 +58,12 @@ class Refusal:
 
 @dataclasses.dataclass(frozen=True)
 class Imported:
-    """Frames from elsewhere: no two the same, labels for all or for none.
+    """The result of an import: frames without duplicates, with labels for all or for none.
 
-    :param frames: what was taken, in the order of the sources; maybe nothing.
-    :param refusals: what was not.
-    :param ignored: what was left out of the frames taken, by name: the number of frames that had it.
-    :param notes: sentences on how the labels were understood.
+    :param frames: the imported frames, in the order of the sources; may be empty.
+    :param refusals: the frames that were not imported.
+    :param ignored: by name of the ignored data, the number of imported frames that had them.
+    :param notes: sentences on the interpretation of the labels.
     """
 
     frames: Frames
@@ -78,7 +78,7 @@ class Imported:
 
 @dataclasses.dataclass(frozen=True)
 class _Candidate:
-    """One readable frame, the names of what it carries that a set has no place for, and what was made of it."""
+    """One readable frame, the names of its ignored data, and of the labels used."""
 
     source: str
     index: int
@@ -89,12 +89,12 @@ class _Candidate:
     remarks: frozenset[str]
 
     def refuse(self, cause: str, place: str = '', kind: t.Literal['implausible', 'left out'] = 'left out') -> Refusal:
-        """Return why the frame is not taken."""
+        """Return the refusal of the frame."""
         return Refusal(self.source, self.index, cause, place or self.place, kind)
 
 
 class _LeftOutError(ValueError):
-    """A frame that is right but has no place in the set."""
+    """A frame that is correct but does not belong in the set."""
 
 
 def collect(
@@ -105,14 +105,14 @@ def collect(
     origin: str = '',
     guards: bool = True,
 ) -> Imported:
-    """Return the frames that may stand together in one set, and what was refused.
+    """Return the frames that fit together in one set, and the refusals.
 
-    :param images: source, index there, and the structure, or why there is none; the sources one after another.
-    :param labelled: True takes labelled frames only, False takes all without their labels, None takes labelled frames
+    :param images: source, index in the source, and the structure or fault; the sources one after another.
+    :param labelled: True imports labelled frames only, False imports all without labels, None imports labelled frames
         only when there are any, else all.
-    :param keys: names of the labels; whoever gives names wants labelled frames only.
-    :param origin: what made the frames that do not say it themselves.
-    :param guards: set implausible frames apart (`structures.plausibility`).
+    :param keys: names of the labels; any name means labelled frames only.
+    :param origin: origin of the frames that have none.
+    :param guards: whether to refuse implausible frames (`structures.plausibility`).
     """
     keys = keys or LabelKeys()
     if labelled is None and (keys.energy or keys.forces or keys.stress or keys.virial):
@@ -143,7 +143,7 @@ def collect(
 def _read_source(
     source: str, images: Sequence[tuple[str, int, Image | Fault]], labelled: bool | None, keys: LabelKeys, origin: str
 ) -> tuple[list[_Candidate], list[Refusal]]:
-    """Return the frames of one source that can be used, and why the others cannot."""
+    """Return the usable frames of one source, and the refusals of the others."""
     candidates: list[_Candidate] = []
     refusals: list[Refusal] = []
     ambiguous, is_open = '', keys.is_open
@@ -173,16 +173,16 @@ def _results(atoms: Atoms) -> dict[str, t.Any]:
 
 
 def _carried(atoms: Atoms) -> dict[str, t.Any]:
-    """Return all that a structure carries beside itself."""
+    """Return all arrays, ``info`` and results of a structure."""
     return {**atoms.arrays, **atoms.info, **_results(atoms)}
 
 
 def _frame(
     image: Image, labelled: bool | None, keys: LabelKeys, origin: str, is_open: bool
 ) -> tuple[Frames, frozenset[str], Mapping[str, str], frozenset[str]]:
-    """Return a structure as a set of one frame, the names of what else it carries, and the names of its labels.
+    """Return a structure as a set of one frame, and the other fields of `_Candidate`.
 
-    :raises ValueError: when it must not be used.
+    :raises ValueError: when the structure cannot be imported.
     """
     atoms, info = image.atoms, image.atoms.info
     results, carried = _results(atoms), _carried(atoms)
@@ -234,22 +234,22 @@ def _frame(
 
 
 def _refuse_unknown_labels(others: Mapping[str, t.Any], count: int) -> None:
-    """Refuse a structure of ``count`` atoms that seems to have labels among the ``others`` that it carries."""
+    """Refuse a structure of ``count`` atoms when its other data ``others`` look like labels."""
     energies, forces = label_like(others, count)
     if energies and forces:
         raise _LeftOutError(
-            f'no labels of known names, but {_listed([*energies, *forces])}: name them with `--energy-key` and '
-            '`--forces-key`, or take none with `--unlabelled`'
+            f'no labels with known names, but {_listed([*energies, *forces])}: name the labels with `--energy-key` and '
+            '`--forces-key`, or import without labels with `--unlabelled`'
         )
 
 
 def _half(named: Mapping[str, str], others: Mapping[str, t.Any], count: int, keys: LabelKeys) -> str:
-    """Return which half of a label is there, and what may be the other."""
+    """Return the message on an energy without forces or forces without an energy, with a remedy."""
     present, missing = ('energy', 'forces') if 'energy' in named else ('forces', 'energy')
     alike = label_like(others, count)[missing == 'forces']
-    remedy = f'; there is {_listed(alike)}: name it with `--{missing}-key`' if alike else ''
+    remedy = f'; there is {_listed(alike)}: give `--{missing}-key`' if alike else ''
     if others and not alike:
-        remedy = f'; other keys are {_listed(sorted(others)[:MAX_KEYS])}: take no labels with `--unlabelled`'
+        remedy = f'; other keys are {_listed(sorted(others)[:MAX_KEYS])}: import without labels with `--unlabelled`'
     what = 'an energy without forces' if present == 'energy' else 'forces without an energy'
     expected = '' if not remedy else f' (`{shown(named[present])}` without `{shown(keys.names()[missing])}`)'
     return f'{what}{expected}{remedy}'
@@ -260,7 +260,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def _refuse_contradiction(key: str, atoms: Atoms, results: Mapping[str, t.Any], *, in_any_case: bool) -> None:
-    """Refuse a label that is given twice, with different numbers; maybe under names that differ by case."""
+    """Refuse a label that is given twice with different numbers, maybe under names that differ in case."""
     values = [
         np.ravel(holder[name])
         for holder in (atoms.arrays, atoms.info, results)
@@ -273,11 +273,11 @@ def _refuse_contradiction(key: str, atoms: Atoms, results: Mapping[str, t.Any], 
 
 
 def _plausible(candidates: list[_Candidate]) -> tuple[list[_Candidate], list[Refusal]]:
-    """Return the candidates that the guards let pass, and the others refused."""
+    """Return the candidates that pass the guards, and the refusals of the others."""
     parts = [candidate.frame for candidate in candidates]
     with_stress = [index for index, part in enumerate(parts) if part.stress is not None]
     causes = implausible_frames(Frames.concatenate(parts))
-    if 0 < len(with_stress) < len(parts):  # a set is left without stresses that only some of its frames have
+    if 0 < len(with_stress) < len(parts):  # `concatenate` drops stresses that only some frames have
         stresses = implausible_frames(Frames.concatenate(parts[index] for index in with_stress))
         for index, cause in stresses.items():
             causes.setdefault(with_stress[index], cause)
@@ -289,7 +289,7 @@ def _plausible(candidates: list[_Candidate]) -> tuple[list[_Candidate], list[Ref
 
 
 def _distinct(candidates: list[_Candidate]) -> tuple[list[_Candidate], list[Refusal]]:
-    """Return the candidates without those whose structure an earlier one has, and these refused."""
+    """Return the candidates without repeated structures, and the refusals of the repeated ones."""
     first: dict[bytes, _Candidate] = {}
     refusals = []
     for candidate in candidates:
@@ -309,7 +309,7 @@ def _labels_agree(one: Frames, other: Frames) -> bool:
 
 
 def _notes(candidates: Sequence[_Candidate], frames: Frames) -> tuple[str, ...]:
-    """Return sentences on how the labels were understood, where that is not plain."""
+    """Return sentences on the interpretation of the labels, where it is not obvious."""
     notes = []
     used = Counter(candidate_key for candidate in candidates for candidate_key in candidate.used.items())
     if any(name != key for name, key in used):
@@ -325,7 +325,7 @@ def _notes(candidates: Sequence[_Candidate], frames: Frames) -> tuple[str, ...]:
         )
     isolated = sum('isolated' in candidate.remarks for candidate in candidates)
     if isolated:
-        notes.append(f'Isolated atoms by their name, references of energy: {isolated}.')
+        notes.append(f'Frames named as isolated atoms, which set the reference energies: {isolated}.')
     without = sum('forces' in candidate.remarks for candidate in candidates)
     if without:
         notes.append(f'Frames of 1 atom without forces, which are 0 by symmetry: {without}.')

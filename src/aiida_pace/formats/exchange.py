@@ -1,4 +1,4 @@
-"""Exchange of frames with files of others, by their suffix; no AiiDA."""
+"""Import and export of frames in files of other programs, by suffix; no AiiDA."""
 
 from __future__ import annotations
 
@@ -23,12 +23,12 @@ WRITERS = {'.xyz': write_extxyz, '.extxyz': write_extxyz, '.db': write_ase_db, '
 
 PICKLES = ('.gzip', '.pckl', '.pickle', '.pkl', '.pkl.gz')
 
-#: Columns that pacemaker's data frame has no place for.
+#: Columns that pacemaker's data frame cannot hold.
 NOT_IN_DATAFRAME = ('stress', 'grade', 'origin', 'label_uuid')
 
 
 class ExchangeError(ValueError):
-    """A file that is not read or written at all: the message is one sentence with the cause and the remedy."""
+    """A file that cannot be read or written: the message is one sentence with the cause and the remedy."""
 
 
 def read_frames(
@@ -39,15 +39,15 @@ def read_frames(
     origin: str = '',
     guards: bool = True,
 ) -> Imported:
-    """Read files: extended XYZ (``.xyz``, ``.extxyz``) and ASE databases (``.db``), by their suffix; see `collect`.
+    """Read extended XYZ files (``.xyz``, ``.extxyz``) and ASE databases (``.db``), by suffix; see `collect`.
 
-    :raises ExchangeError: when a file cannot be read as what its suffix says, or is a pickle.
+    :raises ExchangeError: when a file cannot be read in the format of its suffix, or is a pickle.
     """
     return collect(_images(list(paths)), labelled=labelled, keys=keys, origin=origin, guards=guards)
 
 
 def _images(paths: Sequence[str | Path]) -> Iterator[tuple[str, int, Image | Fault]]:
-    """Yield the structures of all files, each with its file and its index there.
+    """Yield the structures of all files, each with its file and its index in the file.
 
     :raises ExchangeError: when a file cannot be read.
     """
@@ -58,16 +58,16 @@ def _images(paths: Sequence[str | Path]) -> Iterator[tuple[str, int, Image | Fau
                 yield str(path), index, image
         except UnicodeDecodeError as exception:
             raise ExchangeError(
-                f'{shown(path, None)} is no text in UTF-8 ({exception}): its suffix says extended XYZ'
+                f'{shown(path, None)} is not a text in UTF-8 ({exception}): give a file in extended XYZ'
             ) from exception
         except (AseDatabaseError, OSError) as exception:
             raise ExchangeError(f'{shown(path, None)}: {exception}') from exception
 
 
 def _suffix(path: str | Path, known: Mapping[str, object]) -> str:
-    """Return the suffix that names the format of a file.
+    """Return the suffix of a file.
 
-    :raises ExchangeError: when it names none of those ``known``.
+    :raises ExchangeError: when the suffix is not one of ``known``.
     """
     name = Path(path).name.lower()
     for suffix in known:
@@ -75,27 +75,27 @@ def _suffix(path: str | Path, known: Mapping[str, object]) -> str:
             return suffix
     if name.endswith(PICKLES) and '.pckl.gzip' not in known:
         raise ExchangeError(
-            f'{shown(path, None)} is a pickle, and reading one runs whatever code its writer put in: where you trust '
-            'it, turn it into an ASE database with `pandas.read_pickle` and `ase.db`, and import that'
+            f'{shown(path, None)} is a pickle, which can run any code when it is read: if you trust the file, convert '
+            'it to an ASE database with `pandas.read_pickle` and `ase.db`, and import the database'
         )
-    raise ExchangeError(f'{shown(path, None)}: the suffix names no format, known ones are {", ".join(known)}')
+    raise ExchangeError(f'{shown(path, None)}: unknown suffix, known ones are {", ".join(known)}')
 
 
 def unwritten(frames: Frames, path: str | Path) -> tuple[str, ...]:
-    """Return the columns that hold something and that the format of ``path`` has no place for."""
+    """Return the columns with data that the format of ``path`` cannot hold."""
     if _suffix(path, WRITERS) != '.pckl.gzip':
         return ()
     return tuple(name for name in NOT_IN_DATAFRAME if name in frames.columns() and frames.columns()[name].any())
 
 
 def write_frames(frames: Frames, path: str | Path, *, overwrite: bool = False) -> None:
-    """Write ``frames``, by the suffix: extended XYZ, an ASE database, or the data frame of pacemaker.
+    """Write ``frames`` by suffix: extended XYZ, an ASE database, or the data frame of pacemaker.
 
-    The first two are read back bit by bit. The last has no place for `unwritten`, and cells that pyace does not accept
-    are replaced (`formats.pacemaker.accepted_cells`). The file is there as a whole or not at all.
+    The first two are read back without rounding. The data frame cannot hold the columns `unwritten`, and replaces cells
+    that pyace does not accept (`formats.pacemaker.accepted_cells`). The file is complete or absent.
 
-    :param overwrite: replace a file that is there already.
-    :raises ExchangeError: when the suffix is unknown, the file is there already or cannot be written.
+    :param overwrite: whether to replace an existing file.
+    :raises ExchangeError: when the suffix is unknown, the file exists or cannot be written.
     """
     path = Path(path)
     write = WRITERS[_suffix(path, WRITERS)]

@@ -1,4 +1,4 @@
-"""What readers of files yield: one structure, or why there is none; no AiiDA."""
+"""Items that readers of files yield: a structure, or a fault; no AiiDA."""
 
 from __future__ import annotations
 
@@ -10,7 +10,7 @@ from ase import Atoms
 
 __all__ = ('Fault', 'Image', 'shown')
 
-#: Characters of a file that a message shows of one text.
+#: Largest number of characters of a text in a message.
 MAX_SHOWN = 60
 
 
@@ -18,9 +18,9 @@ MAX_SHOWN = 60
 class Image:
     """One structure of a file.
 
-    :param atoms: the structure, with whatever it carries in ``info``, in its arrays or in a calculator.
-    :param place: where it stands in the file, such as ``line 12``.
-    :param units: units that the file gives beside the structures, by the name of the quantity.
+    :param atoms: the structure, with all data in ``info``, arrays and a calculator.
+    :param place: place in the file, such as ``line 12``.
+    :param units: units that the file gives for all structures, by the name of the quantity.
     """
 
     atoms: Atoms
@@ -30,7 +30,7 @@ class Image:
 
 @dataclasses.dataclass(frozen=True)
 class Fault:
-    """A structure that cannot be read: the cause, and the place with what stands there."""
+    """A structure that cannot be read: the cause, and the place with the text there."""
 
     cause: str
     place: str = ''

@@ -1,4 +1,4 @@
-"""Labels that structures from elsewhere carry: under which names, in which shapes, with which signs; no AiiDA."""
+"""Labels of imported structures: names, shapes and signs; no AiiDA."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ from aiida_pace.formats.images import shown
 
 __all__ = ('ISOLATED_ATOM', 'LabelKeys', 'choose_keys', 'label_columns', 'label_like', 'says_isolated', 'volume_of')
 
-#: Prefixes and suffixes of names, as people use them for what DFT says; what a potential predicts is no label.
+#: Prefixes and suffixes of names of DFT labels; predictions of a potential are not labels.
 SOURCES = '(?:dft|ref|reference|qm|vasp|castep|pbe|qe|espresso)'
 NAMES = {
     'energy': re.compile(r'(?:tot(?:al)?)?energy|etot|toten'),
@@ -23,30 +23,30 @@ NAMES = {
     'virial': re.compile(r'virials?'),
 }
 
-#: Names that may be those of labels: whoever has them shall say so.
+#: Names that may be those of labels, which the user must confirm.
 LIKE_ENERGY = re.compile(r'(?!.*(per_?atom|formation|cohesive|cut|kin))(.*(energ|toten|etot).*|e|e0|e_?pot)')
 LIKE_FORCES = re.compile(r'.*(forc|grad).*|f|frc|fxyz')
 
-#: Origin of frames of one atom that are the reference of all energies, whatever their periodic directions.
+#: Origin of frames of one atom that set the reference energies, whatever their periodic directions.
 ISOLATED_ATOM = 'isolated_atom'
 
-#: How frames with one atom are named that are the reference of all energies.
+#: Names of frames with one atom that set the reference energies.
 ISOLATED = re.compile(r'isolated|free_?atom|single_?atom', re.IGNORECASE)
 KINDS = ('config_type', 'config_name', 'configtype')
 
-#: Largest difference of two elements of a tensor that should be the same, relative to the largest.
+#: Largest asymmetry of a symmetric tensor, relative to its largest component.
 ASYMMETRY = 1e-3
 
 
 @dataclasses.dataclass(frozen=True)
 class LabelKeys:
-    """Under which names structures carry their labels, in the results of a calculator, in ``info`` or in arrays.
+    """The names of the labels, in the results of a calculator, in ``info`` or in arrays.
 
-    Units and signs are ASE's whatever the name: eV, eV/Å, and eV/Å³, negative under compression. None leaves a name
-    to what is in the file: ASE's, or a well-known pair such as ``REF_energy`` and ``REF_forces``.
+    Units and signs are always those of ASE: eV, eV/Å, and eV/Å³, negative under compression. None means the name found
+    in the file: ASE's, or a well-known pair such as ``REF_energy`` and ``REF_forces``.
 
-    :param stress: when None, the one that belongs to energy and forces by its name; an empty text takes none.
-    :param virial: minus the stress times the volume, in eV; taken in place of a stress.
+    :param stress: None for the stress whose name matches energy and forces; an empty text for no stress.
+    :param virial: minus the stress times the volume, in eV; used instead of a stress.
     """
 
     energy: str | None = None
@@ -60,7 +60,7 @@ class LabelKeys:
         return self.energy is None and self.forces is None
 
     def names(self) -> dict[str, str]:
-        """Return the name of every label that is looked for."""
+        """Return the name of each label to look for."""
         names = {'energy': self.energy or 'energy', 'forces': self.forces or 'forces'}
         if self.virial:
             names['virial'] = self.virial
@@ -72,7 +72,7 @@ class LabelKeys:
 
 
 def _source(name: str, kind: str) -> str | None:
-    """Return where a label comes from by its name, in lower case: nothing or, say, `ref`; None for no label."""
+    """Return the source in the name of a label, in lower case: empty or, say, `ref`; None when it is not a label."""
     bare = re.sub('[ _-]', '', name.lower())
     for pattern in (
         f'(?P<source>{SOURCES}?)(?:{NAMES[kind].pattern})',
@@ -84,10 +84,10 @@ def _source(name: str, kind: str) -> str | None:
 
 
 def choose_keys(images: Iterable[tuple[int, Collection[str]]], keys: LabelKeys) -> LabelKeys:
-    """Return the names under which the structures of one file carry labels, where ``keys`` leaves that open.
+    """Return ``keys`` with the names of the labels in one file, where ``keys`` leaves them open.
 
-    :param images: the number of atoms of each structure, and the names of all that it carries.
-    :raises ValueError: when several pairs of names are well known, and none of them is ASE's.
+    :param images: the number of atoms of each structure, and the names of all its data.
+    :raises ValueError: when the file has several well-known pairs of names, and none of them is ASE's.
     """
     if not keys.is_open:
         return keys
@@ -99,12 +99,12 @@ def choose_keys(images: Iterable[tuple[int, Collection[str]]], keys: LabelKeys) 
                 known = (pairs if 'forces' in found else alone).setdefault(source, {})
                 for kind, these in found.items():
                     known.setdefault(kind, set()).update(these)
-    pairs = pairs or alone  # energies of isolated atoms alone: their forces are 0
+    pairs = pairs or alone  # isolated atoms may lack forces, which are 0
     if not pairs:
         return keys
     if len(pairs) > 1 and '' not in pairs:
         words = '; '.join(_listed(set().union(*pairs[source].values())) for source in sorted(pairs))
-        raise ValueError(f'labels of several names ({words}): choose with `--energy-key` and `--forces-key`')
+        raise ValueError(f'labels with several names ({words}): choose with `--energy-key` and `--forces-key`')
     chosen = pairs.get('') or next(iter(pairs.values()))
     stress = _one(chosen['stress'], 'stress') if 'stress' in chosen else ''
     return dataclasses.replace(
@@ -116,7 +116,7 @@ def choose_keys(images: Iterable[tuple[int, Collection[str]]], keys: LabelKeys) 
 
 
 def _by_source(names: Iterable[str]) -> dict[str, dict[str, set[str]]]:
-    """Return the names of labels by where they come from and by what they are."""
+    """Return the names of labels, by source and by kind."""
     found: dict[str, dict[str, set[str]]] = {}
     for name in names:
         for kind in ('energy', 'forces', 'stress'):
@@ -126,14 +126,14 @@ def _by_source(names: Iterable[str]) -> dict[str, dict[str, set[str]]]:
 
 
 def _one(names: Collection[str], usual: str) -> str:
-    """Return the usual name, or the only one.
+    """Return the usual name if present, else the only name.
 
     :raises ValueError: when there are several others.
     """
     if usual in names:
         return usual
     if len(names) > 1:
-        raise ValueError(f'several names of {usual} ({_listed(names)}): choose with `--{usual}-key`')
+        raise ValueError(f'several names for the {usual} ({_listed(names)}): choose with `--{usual}-key`')
     return next(iter(names))
 
 
@@ -142,7 +142,7 @@ def _listed(names: Iterable[str]) -> str:
 
 
 def label_like(carried: Mapping[str, t.Any], count: int) -> tuple[list[str], list[str]]:
-    """Return the names, among what a structure of ``count`` atoms carries, of possible energies and possible forces."""
+    """Return the names of possible energies and of possible forces in the data of a structure of ``count`` atoms."""
     shapes = {name: _shape(value) for name, value in carried.items()}
     energies = [name for name in sorted(shapes) if LIKE_ENERGY.fullmatch(name.lower()) and shapes[name] in ((), (1,))]
     forces = [name for name in sorted(shapes) if LIKE_FORCES.fullmatch(name.lower()) and shapes[name] == (count, 3)]
@@ -159,7 +159,7 @@ def _shape(value: t.Any) -> tuple[int, ...] | None:
 
 
 def says_isolated(info: Mapping[str, t.Any]) -> bool:
-    """Return whether a structure is named an isolated atom, as the files of GAP and MACE have it."""
+    """Return whether a structure is named an isolated atom, as in files of GAP and MACE."""
     return any(
         isinstance(value, str) and ISOLATED.search(value) is not None
         for key, value in info.items()
@@ -178,7 +178,7 @@ def label_columns(labels: Mapping[str, t.Any], count: int, volume: float) -> dic
     Tensors have nine numbers, or six in Voigt's order xx yy zz yz xz xy.
 
     :param volume: of the cell in Å³, 0 for none: then a virial is left out.
-    :raises ValueError: when one is not finite, has the wrong shape, or is not symmetric.
+    :raises ValueError: when a label is not numeric or not finite, has the wrong shape, or is not symmetric.
     """
     shapes: dict[str, Sequence[tuple[int, ...]]] = {
         'energy': [(), (1,)],
@@ -191,9 +191,9 @@ def label_columns(labels: Mapping[str, t.Any], count: int, volume: float) -> dic
         try:
             array = np.asarray(value)
         except ValueError as error:
-            raise ValueError(f'`{name}` holds something that is no number') from error
+            raise ValueError(f'`{name}` is not numeric') from error
         if array.dtype.kind not in 'fiu':
-            raise ValueError(f'`{name}` holds something that is no number{_example(array)}')
+            raise ValueError(f'`{name}` is not numeric{_example(array)}')
         if array.shape not in shapes[name]:
             expected = ' or '.join(map(str, shapes[name]))
             raise ValueError(f'`{name}` has the shape {array.shape}, expected {expected}')
@@ -213,7 +213,7 @@ def label_columns(labels: Mapping[str, t.Any], count: int, volume: float) -> dic
 
 
 def _example(array: npt.NDArray[t.Any]) -> str:
-    """Return the first text of an array that is no number, for a message."""
+    """Return the first text of an array that is not a number, for a message."""
     for text in array.ravel().tolist():
         if isinstance(text, str):
             try:

@@ -1,4 +1,4 @@
-"""What LAMMPS reads: the input of a molecular-dynamics walker, and a structure in LAMMPS' orientation."""
+"""Input files of LAMMPS: the script of a molecular-dynamics walker, and a structure in LAMMPS' orientation."""
 
 from __future__ import annotations
 
@@ -34,9 +34,8 @@ BARS_PER_GIGAPASCAL = 1e4
 class Orientation:
     """The rotation between a structure and LAMMPS, where the cell is a lower triangle with a positive diagonal.
 
-    For a left-handed cell the rotation is an improper one: it mirrors the structure, which changes no distance and so
-    nothing a potential sees. A skewed cell is replaced by a less skewed one of the same lattice, because the barostat
-    stops at a tilt of 1.5 edges.
+    For a left-handed cell the rotation is improper: it mirrors the structure, which does not change the energy. A
+    skewed cell is replaced by a less skewed one of the same lattice, because the barostat stops at a tilt of 1.5 edges.
 
     `ase.calculators.lammps.Prism` does the same, but its rotation is orthogonal to 1e-6 only for a skewed cell, and
     with a reduced cell it wraps every vector, forces too.
@@ -59,7 +58,7 @@ class Orientation:
         """
         vectors = np.array(cell, dtype='f8')
         if not abs(np.linalg.det(vectors)) > 1e-9 * np.prod(np.linalg.norm(vectors, axis=1)):
-            raise ValueError(f'the cell vectors {vectors.tolist()} span no volume: give three independent ones')
+            raise ValueError(f'the cell vectors {vectors.tolist()} span no volume: give three independent vectors')
         rotation = np.eye(3)
         if np.triu(vectors, 1).any() or (vectors.diagonal() < 0).any():
             orthogonal, upper = np.linalg.qr(vectors.T)
@@ -67,30 +66,30 @@ class Orientation:
             vectors, rotation = np.tril(upper.T * signs), orthogonal * signs
         combinations = np.eye(3)
         for row, column in ((1, 0), (2, 1), (2, 0)):
-            # The margin leaves a tilt of half an edge alone, as a primitive cell has it.
+            # The margin keeps a tilt of half an edge, as in primitive cells.
             count = np.rint(vectors[row, column] / vectors[column, column] * (1 - 1e-9))
             vectors[row] -= count * vectors[column]
             combinations[row, column] = count
         return cls(vectors, rotation, combinations)
 
     def to_lammps(self, vectors: FloatArray) -> FloatArray:
-        """Return (n, 3) positions, velocities or forces as LAMMPS has them."""
+        """Return (n, 3) positions, velocities or forces in LAMMPS' orientation."""
         return np.asarray(vectors @ self.rotation)
 
     def from_lammps(self, vectors: FloatArray) -> FloatArray:
-        """Return (n, 3) vectors of LAMMPS as they were before `to_lammps`."""
+        """Return (n, 3) vectors of LAMMPS in the orientation of the structure."""
         return np.asarray(vectors @ self.rotation.T)
 
     def cell_from_lammps(self, cell: FloatArray) -> FloatArray:
-        """Return the cell of a structure of which LAMMPS has the (3, 3) ``cell``."""
+        """Return the cell (3, 3) of the structure from the ``cell`` (3, 3) in LAMMPS."""
         return self.from_lammps(self.combinations @ cell)
 
 
 def atom_types(numbers: npt.NDArray[np.integer[t.Any]], elements: Sequence[str]) -> npt.NDArray[np.int64]:
-    """Return (N,) LAMMPS' atom types, which count the ``elements`` from 1.
+    """Return LAMMPS' atom types (N,): the positions in ``elements``, from 1.
 
     :param numbers: (N,) atomic numbers.
-    :raises ValueError: when an atom is of none of the ``elements``.
+    :raises ValueError: when the element of an atom is not in ``elements``.
     """
     table = np.zeros(len(chemical_symbols), dtype='i8')
     for index, element in enumerate(elements, start=1):
@@ -120,7 +119,7 @@ def data_file(
     :param orientation: of the cell.
     :param elements: symbols in the order of LAMMPS' atom types.
     :param triclinic: write tilt factors even when all are zero, so that the angles may change.
-    :raises ValueError: when an atom is of none of the ``elements``.
+    :raises ValueError: when the element of an atom is not in ``elements``.
     """
     box = orientation.cell
     tilts = box[[1, 2, 2], [0, 0, 1]]
@@ -150,8 +149,8 @@ def sample_stride(config: MdConfig) -> int:
 def input_script(config: MdConfig, elements: Sequence[str], seed: int) -> str:
     """Return the input of one walker, for LAMMPS with ML-PACE (after November 2023) and for ``pace-lmp``.
 
-    The grade is looked at before the first step already, since ``fix halt`` looks only after ``grade_stride`` steps.
-    The halting frame has a dump of its own: the output of a step comes after ``fix halt`` and before the run ends.
+    The grade is checked before the first step too, because ``fix halt`` checks it only after ``grade_stride`` steps.
+    The halting frame has its own dump: LAMMPS writes the output of a step after ``fix halt`` and before the run ends.
 
     :param elements: symbols in the order of the atom types.
     :param seed: of the initial velocities.

@@ -1,4 +1,4 @@
-"""Dumps of LAMMPS, with extrapolation grades; read frame by frame, turned back into the orientation of the input."""
+"""Dumps of LAMMPS with extrapolation grades: read frame by frame, and rotated to the orientation of the input."""
 
 from __future__ import annotations
 
@@ -19,7 +19,7 @@ DUMP_COLUMNS = ['id', 'type', 'xu', 'yu', 'zu', 'f_pace_gamma']
 
 
 class DumpError(ValueError):
-    """A dump that cannot be used: the message names the line and the fault."""
+    """A dump that cannot be used: the message gives the line and the cause."""
 
 
 @dataclasses.dataclass(frozen=True)
@@ -50,7 +50,7 @@ def read_dump(lines: Iterable[str], types: npt.NDArray[np.int64] | None = None) 
 
     :param types: (N,) atom types that each frame must have.
     :raises DumpError: at the first frame that is incomplete, has other columns than `DUMP_COLUMNS` or other atoms than
-        it should, or holds a number that is not finite.
+        ``types``, or holds a number that is not finite.
     """
     numbered = enumerate(lines, start=1)
     for number, line in numbered:
@@ -70,8 +70,8 @@ def read_dump(lines: Iterable[str], types: npt.NDArray[np.int64] | None = None) 
 def _snapshot(lines: Iterator[str]) -> Snapshot:
     """Read the lines of a frame after the first.
 
-    :raises StopIteration: when they end too soon.
-    :raises ValueError: when they are not what they should be.
+    :raises StopIteration: when the frame is incomplete.
+    :raises ValueError: when the frame is wrong.
     """
     step = int(next(lines))
     _expect(next(lines), 'ITEM: NUMBER OF ATOMS')
@@ -90,15 +90,15 @@ def _snapshot(lines: Iterator[str]) -> Snapshot:
 
 
 def _table(lines: Sequence[str], columns: int) -> FloatArray:
-    """Return the numbers in ``lines``; raise `ValueError` when one is cut or has not as many numbers as it should."""
+    """Return the numbers in ``lines``; raise `ValueError` when a line is cut or has not ``columns`` numbers."""
     rows = [[float(word) for word in line.split()] for line in lines if line.endswith('\n')]
     if len(rows) < len(lines) or any(len(row) != columns for row in rows):
-        raise ValueError(f'a line has not {columns} numbers')
+        raise ValueError(f'a line does not have {columns} numbers')
     return np.array(rows).reshape(-1, columns)
 
 
 def _expect(line: str, start: str) -> None:
-    """Raise `ValueError` unless ``line`` starts as it should."""
+    """Raise `ValueError` unless ``line`` starts with ``start``."""
     if not line.startswith(start):
         raise ValueError(f'expected `{start}`, found `{line.strip()[:80]}`')
 
@@ -107,7 +107,7 @@ def _box(bounds: FloatArray) -> tuple[FloatArray, FloatArray]:
     """Return origin and cell of a box from its bounds.
 
     :param bounds: (3, 2) lowest and highest coordinate, or (3, 3) those of the box around the parallelepiped and the
-        tilts xy, xz, yz, as LAMMPS' manual has it in "Howto triclinic".
+        tilts xy, xz, yz, see "Howto triclinic" in LAMMPS' manual.
     """
     if bounds.shape[1] == 2:
         return bounds[:, 0], np.diag(bounds[:, 1] - bounds[:, 0])
@@ -120,7 +120,7 @@ def _box(bounds: FloatArray) -> tuple[FloatArray, FloatArray]:
 
 
 def thinned(snapshots: Iterable[Snapshot], limit: int) -> list[Snapshot]:
-    """Return at most ``limit`` of the frames, evenly spaced, and hold no more than that many in memory."""
+    """Return at most ``limit`` of the frames, evenly spaced, with at most ``limit`` frames in memory."""
     kept: list[Snapshot] = []
     stride = 1
     for index, snapshot in enumerate(snapshots):
@@ -141,7 +141,7 @@ def frames_from_snapshots(
 
     :param numbers: (N,) atomic numbers of that structure.
     :param orientation: of the cell of that structure.
-    :param origins: what made each frame.
+    :param origins: origin of each frame.
     """
     count = len(snapshots)
     return Frames(

@@ -1,4 +1,4 @@
-"""Logs of LAMMPS: how the run ended, and the thermo data of walkers."""
+"""Logs of LAMMPS: error, wall time and thermo data of walkers."""
 
 from __future__ import annotations
 
@@ -14,7 +14,7 @@ __all__ = ('Log', 'parse_log', 'without_position')
 
 FloatArray = npt.NDArray[np.float64]
 
-#: Columns of the thermo data by the names LAMMPS gives them.
+#: Names of the columns of thermo data, by their names in LAMMPS.
 THERMO_COLUMNS = {
     'Step': 'step',
     'Temp': 'temperature',
@@ -26,7 +26,7 @@ THERMO_COLUMNS = {
 
 _WALL_TIME = re.compile(r'^Total wall time: (\d+):(\d+):(\d+)', re.MULTILINE)
 _ERROR = re.compile(r'^ERROR(?: on proc \d+)?: (.+)', re.MULTILINE)
-#: Where in its source LAMMPS gave up: `(src/thermo.cpp:494)`, `(../force.cpp:275)`, `((library):0)`.
+#: Position of an error in the source of LAMMPS: `(src/thermo.cpp:494)`, `(../force.cpp:275)`, `((library):0)`.
 _POSITION = re.compile(r' *\((?:\(library\)|[\w./+-]+\.\w+):\d+\)$')
 _VERSION = re.compile(r'^LAMMPS \(([^)]+)\)', re.MULTILINE)
 
@@ -36,8 +36,8 @@ class Log:
     """A log.
 
     :param version: date that names the release of LAMMPS.
-    :param error: what LAMMPS says of its failure, without the position in its source; empty without one.
-    :param wall_time_seconds: of the whole run; None when it never ended.
+    :param error: LAMMPS' error message without the position in the source; empty without an error.
+    :param wall_time_seconds: of the whole run; None when it did not end.
     :param thermo: the columns of `THERMO_COLUMNS`, (n,) each, steps in ascending order, each once; in LAMMPS' units.
     """
 
@@ -48,7 +48,7 @@ class Log:
 
 
 def parse_log(text: str) -> Log:
-    """Read a log, that of an interrupted run too; rows of thermo data with a number that is not finite are left out."""
+    """Read a log, also of an interrupted run; rows of thermo data with a number that is not finite are left out."""
     wall_time, error, version = (pattern.search(text) for pattern in (_WALL_TIME, _ERROR, _VERSION))
     seconds = None
     if wall_time is not None:
@@ -63,12 +63,12 @@ def parse_log(text: str) -> Log:
 
 
 def without_position(message: str) -> str:
-    """Return a message of LAMMPS without the position in its source at the end, which tells users nothing."""
+    """Return a message of LAMMPS without the position in the source at its end, which does not help users."""
     return _POSITION.sub('', message)
 
 
 def _thermo(lines: Iterable[str]) -> dict[str, FloatArray]:
-    """Return the thermo data of all runs in a log; other output between the rows is passed over."""
+    """Return the thermo data of all runs in a log; other output between the rows is skipped."""
     rows: dict[int, list[float]] = {}
     inside = False
     for line in lines:
@@ -84,7 +84,7 @@ def _thermo(lines: Iterable[str]) -> dict[str, FloatArray]:
 
 
 def _numbers(words: Sequence[str]) -> list[float] | None:
-    """Return finite numbers, or None when a word is something else."""
+    """Return the words as numbers, or None when one is not a finite number."""
     try:
         row = [float(word) for word in words]
     except ValueError:

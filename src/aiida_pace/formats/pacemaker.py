@@ -1,4 +1,4 @@
-"""Files of pacemaker to Python and back: input, data frame, metrics, log; no AiiDA."""
+"""Files of pacemaker: input, data frame, metrics, log; no AiiDA."""
 
 from __future__ import annotations
 
@@ -39,9 +39,9 @@ __all__ = (
     'write_input',
 )
 
-#: Where pacemaker and ``pace-fit-linear`` write the basis that a fit would have.
+#: File in which pacemaker and ``pace-fit-linear`` write the basis in a dry run.
 DRY_RUN_TARGET = 'target_potential.yaml'
-#: What ``pace-fit-linear`` ends the name of the posterior with, which it writes beside the potential.
+#: Suffix of the posterior that ``pace-fit-linear`` writes beside the potential.
 POSTERIOR_SUFFIX = '.posterior.npz'
 
 #: Columns of ``metrics.txt`` and ``test_metrics.txt``, in eV and Å (pyace 0.4.0, ``metrics_aggregator.py``).
@@ -77,10 +77,10 @@ EMBEDDINGS = {
 #: Empty space along a missing period, in Å: more than any cutoff.
 VACUUM = 25.0
 
-#: Volume over product of the edges below which a cell is replaced by the compact one of its lattice.
+#: Volume over product of the edges below which a cell is replaced by the reduced cell.
 MIN_ORTHOGONALITY = 0.1
 
-#: Lines of a B-basis file that hold the repulsion of short distances, and what they are without one.
+#: Lines of a B-basis file for the repulsion at short distances, and their values without a repulsion.
 REPULSION = {
     'rho_core_cut': '100000',
     'drho_core_cut': '250',
@@ -101,13 +101,13 @@ MAX_ITERATIONS = re.compile('maximum number of iterations|iterations reached lim
 def potential_sections(
     config: TrainingConfig, elements: Sequence[str], numbers: Mapping[str, int]
 ) -> list[dict[str, t.Any]]:
-    """Return pacemaker's section ``potential`` for each run that the basis takes.
+    """Return pacemaker's section ``potential`` for each run that the basis needs.
 
-    For several, each but the last is a dry run, and each but the first starts from `DRY_RUN_TARGET` as initial
-    potential. ``pace-fit-linear`` needs one: it does the same by itself.
+    With several runs, all but the last are dry runs, and all but the first start from `DRY_RUN_TARGET` as initial
+    potential. ``pace-fit-linear`` needs one run only.
 
-    :param elements: chemical symbols the potential is for.
-    :param numbers: what to ask for, of `basis_size.plan_basis`.
+    :param elements: chemical symbols of the potential.
+    :param numbers: numbers of functions, of `basis_size.plan_basis`.
     """
     embedding = config.embedding or ('linear' if config.evaluator == 'linear' else 'finnis_sinclair')
     section: dict[str, t.Any] = {
@@ -149,7 +149,7 @@ def write_input(
     :param potential: section ``potential``, one of `potential_sections` or the name of a file that holds a basis.
     :param reference_energies: energy of the isolated atom of each element of the potential, in eV.
     :param dataset: name of the data frame to fit.
-    :param test_dataset: name of the data frame to watch.
+    :param test_dataset: name of the data frame of test frames.
     """
     import yaml
 
@@ -175,23 +175,23 @@ def write_input(
 
 
 def without_repulsion(potential: str) -> str:
-    """Return a B-basis file as it was before pacemaker gave it the repulsion of short distances: a fit starts there.
+    """Return a B-basis file without the repulsion at short distances, so that a fit can continue from it.
 
-    The repulsion begins at the shortest distance in the data it was made for. A fit to data with shorter ones could
-    not learn them, and ``tensorpot`` takes another formula than the evaluators for it. A note of pacemaker that the fit
-    is finished, which keeps it from fitting once more, goes too.
+    The repulsion begins at the shortest distance in the data of the earlier fit: a fit to data with shorter distances
+    could not learn them, and ``tensorpot`` has another formula for the repulsion than the evaluators. Pacemaker's mark
+    of a finished fit, which would prevent another fit, is removed too.
     """
     plain = REPULSION_LINE.sub(lambda match: f'{match[1]}{match[2]}: {REPULSION[match[2]]}', potential)
     return FINISHED_CYCLES_LINE.sub('', plain)
 
 
 def write_dataframe(frames: Frames, target: str | Path | t.BinaryIO) -> None:
-    """Write ``frames`` as pacemaker's gzipped pickle of a pandas data frame, whatever versions write and read it.
+    """Write ``frames`` as pacemaker's gzipped pickle of a pandas data frame, for any version of numpy and pandas.
 
-    Read were such files with numpy 1.23 to 2.4 and pandas 1.5 to 3.1: the pickle names public constructors only.
+    The pickle uses public constructors only; it was read with numpy 1.23 to 2.4 and pandas 1.5 to 3.1.
     Columns: ``ase_atoms``, ``name`` (``frame_<index>``) and, of labelled frames, ``energy`` (eV), ``forces`` (eV/Å),
     ``w_energy`` (`Frames.weight`) and ``w_forces`` (`Frames.force_weight`); pacemaker uses the weights only when both
-    are there, and makes the sum of each kind 1. The cells are those of `accepted_cells`.
+    are present, and scales the sum of each kind to 1. The cells are those of `accepted_cells`.
     """
     cells, pbc = accepted_cells(frames)
     parts = [frames.atoms_slice(index) for index in range(len(frames))]
@@ -200,7 +200,7 @@ def write_dataframe(frames: Frames, target: str | Path | t.BinaryIO) -> None:
             Atoms(numbers=frames.numbers[part], positions=frames.positions[part], cell=cell, pbc=is_periodic)
             for part, cell, is_periodic in zip(parts, cells, pbc, strict=True)
         ],
-        # Names that start with `augmented` would lose nearly all of their weight in pacemaker: never an origin here.
+        # Not the origin: pacemaker gives frames whose names start with `augmented` nearly no weight.
         'name': [f'frame_{index}' for index in range(len(frames))],
     }
     if frames.energy is not None and frames.forces is not None:
@@ -212,20 +212,20 @@ def write_dataframe(frames: Frames, target: str | Path | t.BinaryIO) -> None:
         }
     with contextlib.ExitStack() as stack:
         stream = stack.enter_context(open(target, 'wb')) if isinstance(target, (str, Path)) else target
-        # The lowest compression: digits of coordinates hardly compress, and a higher level takes several times as long.
+        # The lowest level: coordinates hardly compress, and a higher level takes several times as long.
         with gzip.GzipFile('', 'wb', compresslevel=1, fileobj=stream, mtime=1) as compressed:
             _DataframePickler(t.cast(t.IO[bytes], compressed), protocol=4).dump(_Dataframe(columns))
 
 
 @dataclasses.dataclass(frozen=True)
 class _Dataframe:
-    """Columns that become a data frame when their pickle is read."""
+    """Columns that become a data frame when the pickle is read."""
 
     columns: dict[str, t.Any]
 
 
 class _DataframePickler(pickle.Pickler):
-    """Writes what makes a data frame by public constructors: what numpy and pandas pickle names private modules.
+    """Pickles a data frame by public constructors, because pickles of numpy and pandas name private modules.
 
     numpy 1 cannot read what numpy 2 pickles (``numpy._core``), nor pandas 2 the string type of pandas 3.
     """
@@ -237,7 +237,7 @@ class _DataframePickler(pickle.Pickler):
         if isinstance(obj, _Dataframe):
             return pd.DataFrame, (obj.columns,)
         if isinstance(obj, np.ndarray):
-            # Of a `bytearray` the array is writeable, as one that numpy unpickles.
+            # An array on a `bytearray` is writeable, as one that numpy unpickles.
             return np.ndarray, (obj.shape, obj.dtype.str, bytearray(obj.tobytes()))
         if isinstance(obj, Atoms):
             cell, pbc = obj.cell.array, obj.pbc
@@ -246,7 +246,7 @@ class _DataframePickler(pickle.Pickler):
 
 
 def accepted_cells(frames: Frames) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
-    """Return `accepted_cell` of each frame (n, 3, 3) in Å, and whether each frame is periodic (n,)."""
+    """Return the `accepted_cell` (n, 3, 3) of each frame in Å, and the mask (n,) of the periodic frames."""
     cells = [
         accepted_cell(frames.positions[frames.atoms_slice(index)], frames.cells[index], frames.pbc[index])
         for index in range(len(frames))
@@ -257,11 +257,12 @@ def accepted_cells(frames: Frames) -> tuple[FloatArray, npt.NDArray[np.bool_]]:
 def accepted_cell(
     positions: FloatArray, cell: FloatArray, pbc: npt.NDArray[np.bool_], vacuum: float = VACUUM
 ) -> FloatArray:
-    """Return a cell, periodic in all directions, in which pyace finds for each atom the neighbours it should have.
+    """Return a cell, periodic in all directions, in which pyace finds the correct neighbours of each atom.
 
     pyace refuses left-handed cells (``Extreme shape of unit cell``), extremely skewed ones (``Matrix inversion is
-    wrong``) and those periodic in one or two directions. They are replaced by another cell of the same lattice, a
-    missing period by empty space; positions stay as they are. A structure without periods gets a cell of 1 Å, not used.
+    wrong``) and cells with one or two periodic directions. Such a cell is replaced by another cell of the same lattice,
+    a missing period by empty space; positions do not change. A structure without periods gets a cell of 1 Å, which is
+    not used.
 
     :param positions: (N, 3) in Å.
     :param cell: (3, 3) vectors as rows, in Å.
@@ -279,7 +280,7 @@ def accepted_cell(
 def parse_metrics(text: str) -> dict[str, FloatArray]:
     """Return the columns of ``metrics.txt`` by name, one value per iteration; a row cut short is left out.
 
-    :raises ValueError: when the text is no such table.
+    :raises ValueError: when the text is not such a table.
     """
     lines = text.splitlines()
     names = lines[0].split() if lines else []
@@ -292,11 +293,11 @@ def parse_metrics(text: str) -> dict[str, FloatArray]:
 
 @dataclasses.dataclass(frozen=True)
 class FitLog:
-    """What ``log.txt`` says of a fit.
+    """The end of a fit in ``log.txt``.
 
-    :param is_done: whether the fit went through to its end.
-    :param is_converged: whether the optimizer stopped by itself, not at the largest number of iterations.
-    :param message: what the optimizer said last.
+    :param is_done: whether the fit finished.
+    :param is_converged: whether the optimizer stopped before the largest number of iterations.
+    :param message: last message of the optimizer.
     :param evaluations: number of evaluations of the loss.
     :param wall_time_seconds: from the first line of the log to the last.
     """
@@ -309,7 +310,7 @@ class FitLog:
 
 
 def parse_log(text: str) -> FitLog:
-    """Return what ``log.txt`` says of the last fit in it: pacemaker appends to the log of an earlier run."""
+    """Return the end of the last fit in ``log.txt``; pacemaker appends to the log of an earlier run."""
     text = text[max(text.rfind('I - Start pace'), 0) :]
     times = [datetime(*map(int, match.groups())) for match in TIMESTAMP.finditer(text)]  # type: ignore[arg-type]
     results = RESULT.findall(text)
@@ -324,7 +325,7 @@ def parse_log(text: str) -> FitLog:
 
 
 def last_exception(text: str) -> str | None:
-    """Return what an engine failed with, or None: its last Python exception, or what its command line refused."""
+    """Return the last Python exception of an engine, or the last error of its command line, or None."""
     _, found, trace = text.rpartition('Traceback (most recent call last)')
     if not found:
         refusals = REFUSAL.findall(text)

@@ -1,4 +1,4 @@
-"""Units that files name beside their numbers: those that are not eV and Å; no AiiDA."""
+"""Units in files, to find those that are not eV and Å; no AiiDA."""
 
 from __future__ import annotations
 
@@ -8,7 +8,7 @@ from collections.abc import Iterator, Mapping
 
 __all__ = ('foreign_unit', 'units_in')
 
-#: What eV and Å are called, and units made of them, without white space and in lower case.
+#: Names of eV, Å and derived units, in lower case without white space.
 LENGTH = r'(?:å|a|ang|angstroms?|ångströms?)'
 CUBE = rf'(?:{LENGTH}(?:\^|\*\*)?3|{LENGTH}³)'
 ENERGY = r'(?:ev|electron-?volts?)'
@@ -20,23 +20,23 @@ ACCEPTED = {
     'length': re.compile(LENGTH),
 }
 
-#: Words of a unit that is given for everything at once: `metal` is LAMMPS' name for eV and Å.
+#: Words of a unit for all quantities: `metal` is LAMMPS' name for eV and Å.
 GENERAL = re.compile(rf'{ENERGY}|{LENGTH}|ase|metal|and|per|units?')
 
 LENGTHS = ('cell', 'coordinate', 'coordinates', 'distance', 'distances', 'length', 'lattice', 'position', 'positions')
 
-#: Keys that give a unit, and those that only sound so.
+#: Keys that give a unit, and similar keys that do not.
 UNIT, CELL = re.compile('units?$|^units?[ _-]|[ _-]units?[ _-]'), re.compile('unit[ _-]?cell|formula[ _-]?unit')
 
-#: Nothing that names a unit.
+#: Texts that mean no unit.
 NONE = ('', '-', 'none')
 
 
 def units_in(tree: t.Any) -> dict[str, str]:
-    """Return the units that keys with ``unit`` in their name give, and ``key_descriptions`` of an ASE database.
+    """Return the units in values of keys that contain ``unit``, and in ``key_descriptions`` of an ASE database.
 
-    :param tree: dictionaries in dictionaries.
-    :returns: by the name of the quantity, in lower case; an empty name for all quantities at once.
+    :param tree: nested dictionaries.
+    :returns: units by the name of the quantity in lower case; an empty name means all quantities.
     """
     return dict(_units(tree, '', is_unit=False))
 
@@ -60,10 +60,10 @@ def _units(tree: t.Any, name: str, *, is_unit: bool) -> Iterator[tuple[str, str]
 
 
 def foreign_unit(units: Mapping[str, str], used: Mapping[str, str]) -> str | None:
-    """Return one clause on a unit of what is used that is not eV, Å or made of them; None when there is none.
+    """Return one clause on a unit, of the quantities in use, that is not derived from eV and Å; None without one.
 
     :param units: of `units_in`.
-    :param used: what the labels in use are called in the file, by what they are: energy, forces, stress or virial.
+    :param used: names in the file of the labels in use, by kind: energy, forces, stress or virial.
     """
     quantities = {name: 'length' for name in LENGTHS}
     if used:
@@ -78,5 +78,5 @@ def foreign_unit(units: Mapping[str, str], used: Mapping[str, str]) -> str | Non
         else:
             is_foreign = name in quantities and not ACCEPTED[quantities[name]].fullmatch(unit)
         if is_foreign:
-            return f'the unit of {name or "its numbers"} is {text}: convert to eV and Å'
+            return f'the unit of {name or "all numbers"} is {text}: convert to eV and Å'
     return None

@@ -1,4 +1,4 @@
-"""Versions that engines print, and what is known of the old ones."""
+"""Versions of engines, and the requirements for them."""
 
 from __future__ import annotations
 
@@ -17,12 +17,12 @@ _NUMBERS = re.compile(r'v?(\d+(?:\.\d+)*)')
 
 @dataclasses.dataclass(frozen=True)
 class Requirement:
-    """What is asked of the version of an engine.
+    """The requirement for the version of an engine.
 
     :param pattern: finds the version, its first group, in what the engine prints.
-    :param minimum: the oldest version that will do.
-    :param reason: what is wrong with older ones, and the remedy.
-    :param is_known_bad: whether older versions are known to fail; else they are only untried.
+    :param minimum: the oldest supported version.
+    :param reason: fault of older versions, and the remedy.
+    :param is_known_bad: whether older versions are known to fail; otherwise they are untested.
     """
 
     pattern: re.Pattern[str]
@@ -33,10 +33,10 @@ class Requirement:
 
 @dataclasses.dataclass(frozen=True)
 class VersionVerdict:
-    """What a version is worth.
+    """The verdict on a version.
 
-    :param version: as the engine prints it; empty when it could not be told.
-    :param remark: one clause that says why the status is not `ok`.
+    :param version: as the engine prints it; empty when it is not known.
+    :param remark: one clause on the cause when the status is not `ok`.
     """
 
     status: t.Literal['ok', 'warning', 'failed']
@@ -54,18 +54,18 @@ REQUIREMENTS = {
     'LAMMPS': Requirement(
         re.compile(r'^LAMMPS \(([^)]+)\)', re.MULTILINE),
         '21 Nov 2023',
-        'before, `pace/extrapolation` gave a grade of 0 whatever happened: build a newer LAMMPS, or use `pace-lmp`',
+        '`pace/extrapolation` of older releases always gives the grade 0: build a newer LAMMPS, or use `pace-lmp`',
         is_known_bad=True,
     ),
     'python-ace': Requirement(
         re.compile(r'pacemaker/pyace version: (\S+)'),
         '0.4.0',
-        'older ones are untried: install python-ace 0.4.0rc1 if something is amiss',
+        'older versions are untested: install python-ace 0.4.0rc1 if problems occur',
     ),
     'tensorpotential': Requirement(
         re.compile(r'tensorpot_version: (\S+)'),
         '0.6.2',
-        'older ones are untried: install tensorpotential 0.6.2.1 if something is amiss',
+        'older versions are untested: install tensorpotential 0.6.2.1 if problems occur',
     ),
     'pace-fit-linear': Requirement(
         re.compile(r'Start pace-fit-linear (\S+)'), '0.1.0', 'install the release of aiida-pace that runs here'
@@ -92,14 +92,14 @@ REQUIREMENTS = {
 
 
 def judge_version(engine: str, text: str) -> VersionVerdict:
-    """Return what the version of ``engine``, a key of `REQUIREMENTS`, in its output ``text`` is worth.
+    """Return the verdict on the version of ``engine``, a key of `REQUIREMENTS`, in its output ``text``.
 
-    A version that is not there, or that cannot be compared, deserves a warning and no more: the engine did run.
+    A version that is missing, or cannot be compared, gives a warning only, because the engine did run.
     """
     requirement = REQUIREMENTS[engine]
     match = requirement.pattern.search(text)
     if match is None:
-        return VersionVerdict('warning', '', f'{engine} did not tell its version')
+        return VersionVerdict('warning', '', f'{engine} did not print its version')
     version = match.group(1).strip()
     found, minimum = version_key(version), version_key(requirement.minimum)
     if found is None or minimum is None:
@@ -113,9 +113,9 @@ def judge_version(engine: str, text: str) -> VersionVerdict:
 
 
 def version_key(version: str) -> tuple[int, ...] | None:
-    """Return numbers that sort like the version: year, month, day of a date, else the parts; None when it has none.
+    """Return numbers that sort like the version: year, month, day of a date, else the parts; None without numbers.
 
-    What follows the numbers (`rc1`, `MaX`, `+77.g9d7b0e4`) does not count, nor do zeros at their end.
+    Text after the numbers (`rc1`, `MaX`, `+77.g9d7b0e4`) and zeros at the end do not count.
     """
     if (date := _DATE.match(version)) and date.group(2).lower() in MONTHS:
         return int(date.group(3)), MONTHS.index(date.group(2).lower()) + 1, int(date.group(1))

@@ -1,4 +1,4 @@
-"""The audit sample: which frames are drawn, and which may speak for a potential."""
+"""The audit sample: which frames are drawn, and which count for a potential."""
 
 from __future__ import annotations
 
@@ -23,21 +23,21 @@ def draw_audit(
     large_atoms: int = 32,
     reserved_share: float = 0.2,
 ) -> npt.NDArray[np.int64]:
-    """Return the indices of the audit frames, in rising order: fewer than ``count`` when there are not as many.
+    """Return the indices of the audit frames, in rising order: fewer than ``count`` when there are not enough frames.
 
-    There are two strata, small and large cells. Each gets the larger of its reserved share and what is left in
-    proportion to its frames; within it every frame has the same chance, and the draw is systematic with a random start
-    (Cochran, Sampling Techniques (1977), chapter 8): spread evenly over the frames as they are ordered, so that walkers
-    and times are all heard. With a reserved share above its share of the frames a stratum counts for more: the audit
-    speaks of the mixture that was drawn.
+    There are two strata, small and large cells. Each gets a part in proportion to its frames, but at least its reserved
+    share. Within a stratum every frame has the same chance, and the draw is systematic with a random start (Cochran,
+    Sampling Techniques (1977), chapter 8): spread evenly over the order of the frames, and so over walkers and times. A
+    stratum whose reserved share is above its share of the frames has more weight: the audit error is that of the drawn
+    mixture.
 
-    Draw before candidates for training are chosen, and keep the drawn frames from them: what a choice by grade leaves
-    over is no fair sample.
+    Draw before candidates for training are chosen, and exclude the drawn frames from the candidates: the rest of a
+    choice by grade is a biased sample.
 
     :param frames: of all the MD below the halt threshold, at even spacing in time, walker after walker.
     :param exclude: `exact_fingerprints` of frames that must not be drawn, such as those trained on or drawn before.
-    :param large_atoms: cells of this many atoms or more are large.
-    :param reserved_share: share of the audit that each stratum gets at least, rounded up, if it has so many frames.
+    :param large_atoms: cells with at least this many atoms count as large.
+    :param reserved_share: least share of each stratum in the audit, rounded up, if it has so many frames.
     """
     seen = set(exclude)
     allowed = np.zeros(len(frames), dtype=bool)
@@ -50,7 +50,7 @@ def draw_audit(
     if count < 1:
         return np.zeros(0, dtype='i8')
     reserved = min(int(np.ceil(round(reserved_share * count, 9))), count // 2)
-    # Rounded at random, so that a few large cells among many small ones have their fair chance.
+    # Rounded at random, so that a few large cells among many small ones have the right probability.
     fair = int(count * large / (small + large) + rng.random())
     lowest = max(min(reserved, large), count - small)
     highest = min(count - min(reserved, small), large)
@@ -74,14 +74,14 @@ def audits_of_potential(
     stage: int,
     pooling: t.Literal['potential', 'stage'],
 ) -> npt.NDArray[np.bool_]:
-    """(n,) Whether each audit frame of the campaign may speak for the current potential at the current stage.
+    """Return the mask (n,) of the audit frames of the campaign that count for the current potential and stage.
 
-    ``potential``: frames of the MD that this potential itself made at this stage, in any cycle. Unbiased: they are a
-    sample of just what the potential is used for. Few, unless it stays the same, as it does while walkers are quiet.
+    ``potential``: frames of the MD that the potential itself made at this stage, in any cycle. They are an unbiased
+    sample of the use of the potential, but few, unless the potential stays the same, as it does without new labels.
 
-    ``stage``: all frames of this stage, evaluated anew with the current potential; none was trained on. More frames,
-    but part of them from places where an earlier, poorer potential led its walkers: mostly stranger ones, so the error
-    is rather too high than too low; and as the same frames are looked at in every cycle, luck with them lasts.
+    ``stage``: all frames of this stage, evaluated with the current potential, which was trained on none of them. There
+    are more frames, but some come from MD with an earlier, poorer potential. These are mostly more unusual, so the
+    error is too high rather than too low. The same frames count in every cycle, so a lucky sample stays lucky.
 
     :param potentials: (n,) the potential that made the MD of each frame, by any name.
     :param stages: (n,) the stage of that MD.

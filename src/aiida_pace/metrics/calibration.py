@@ -19,14 +19,14 @@ GRADE_EDGES = (0.0, 1.0, 2.0, 5.0, 10.0, 25.0, float('inf'))
 
 @dataclasses.dataclass(frozen=True)
 class GradeBin:
-    """How many of the frames or atoms of some range of grades have an error at or below the target.
+    """The share of the frames or atoms in a range of grades whose error is at or below the target.
 
     :param low: lowest grade of the range.
-    :param high: the grade that the range ends before.
+    :param high: upper end of the range, not included.
     :param count: number of frames or atoms.
-    :param good: how many of them are at or below the target.
-    :param lower: lower confidence limit of their share (Wilson); 0 when there are none.
-    :param upper: upper confidence limit of their share; 1 when there are none.
+    :param good: number of those with an error at or below the target.
+    :param lower: lower confidence limit of the share (Wilson); 0 for an empty range.
+    :param upper: upper confidence limit of the share; 1 for an empty range.
     """
 
     low: float
@@ -38,7 +38,7 @@ class GradeBin:
 
     @property
     def share(self) -> float | None:
-        """Share of the good ones; None when there is nothing in the range."""
+        """Share of ``good`` in ``count``; None for an empty range."""
         return self.good / self.count if self.count else None
 
 
@@ -53,12 +53,12 @@ def calibration(
     """Return, for each range of grades, the share of small errors; ``edges=(0, 2)`` asks for the grades below 2.
 
     For frames, give the largest grade and the force error of each; for atoms, the grade of each and the length of the
-    difference of its forces over the square root of 3, which compares with the error of components. The limits take
-    what is counted as independent: right for frames, too narrow for atoms, of which those of a frame go together.
+    difference of its forces over the square root of 3, which compares with the error of components. The confidence
+    limits assume independence: right for frames, too narrow for atoms, whose errors within a frame are correlated.
 
     :param grades: (n,)
     :param errors: (n,) in the unit of the target; NaN is left out.
-    :param edges: rising; a range holds its lower edge.
+    :param edges: rising; the lower edge belongs to a range, the upper edge does not.
     """
     grades, errors = np.asarray(grades, dtype='f8'), np.asarray(errors, dtype='f8')
     bins = []
@@ -70,7 +70,7 @@ def calibration(
 
 
 def wilson_interval(good: int, count: int, confidence: float = 0.95) -> tuple[float, float]:
-    """Return the confidence limits of a share (Wilson, J. Am. Stat. Assoc. 22, 209 (1927)); (0, 1) of nothing."""
+    """Return the confidence limits of a share (Wilson, J. Am. Stat. Assoc. 22, 209 (1927)); (0, 1) without data."""
     if count == 0:
         return 0.0, 1.0
     z = float(norm.isf((1 - confidence) / 2))

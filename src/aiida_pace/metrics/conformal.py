@@ -1,4 +1,4 @@
-"""Conformal intervals: the factor that makes predicted standard deviations into intervals with a guarantee."""
+"""Conformal intervals: the factor that turns predicted standard deviations into intervals with a guarantee."""
 
 from __future__ import annotations
 
@@ -11,7 +11,7 @@ from aiida_pace.frames import FloatArray
 
 __all__ = ('conformal_scale', 'fewest_groups')
 
-#: Digits that sums of shares are good for.
+#: Rounding error of sums of shares.
 ROUNDING = 1e-9
 
 
@@ -23,27 +23,27 @@ def conformal_scale(
     coverage: float = 0.9,
     floor: float = 1e-9,
 ) -> float:
-    """Return the factor ``q`` for which ``± q sigma`` holds the error of a new value with the probability ``coverage``.
+    """Return the factor ``q`` such that ``± q sigma`` covers the error of a new value with probability ``coverage``.
 
     Split conformal prediction with the score ``|error| / sigma`` (Lei et al., J. Am. Stat. Assoc. 113, 1094 (2018)).
     Of n values, ``q`` is the score of rank ``⌈(n + 1) coverage⌉`` from below, the quantile ``⌈(n + 1) coverage⌉ / n``.
-    Where the rank is above n, ``q`` is infinite: so few values bound nothing, see `fewest_groups`. The probability is
-    at least ``coverage`` for any n and any distribution, however wrong the standard deviations are; these decide how
-    narrow the intervals are. It is an average over the draw of the values: with those at hand the share of new values
-    in the intervals scatters by some ``√(coverage (1 - coverage) / n)``. New values must be drawn as the old ones were,
-    and the potential must not have been fitted to any of them.
+    When the rank is above n, ``q`` is infinite: there are too few values, see `fewest_groups`. The probability is at
+    least ``coverage`` for any n and any distribution, even with wrong standard deviations, which affect only the
+    width of the intervals. The probability is an average over samples: for one sample, the share of new values in the
+    intervals scatters by some ``√(coverage (1 - coverage) / n)``. New values must come from the same distribution, and
+    the potential must not have been fitted to any of the values.
 
-    Values that belong together, such as the force components of a frame, are groups (Lee, Barber and Willett,
+    Values that are correlated, such as the force components of a frame, form groups (Lee, Barber and Willett,
     arXiv:2306.06342): a value in a group of m among K weighs ``1 / (m (K + 1))``, ``1 / (K + 1)`` lies at infinity, and
     ``q`` is the smallest score up to which the weights add up to ``coverage``. The guarantee is for a random value of a
     new group; with one value in each group it is the rule above.
 
     :param errors: (n,) predicted less true.
     :param sigmas: (n,) predicted standard deviations, in the same unit.
-    :param groups: (n,) what each value belongs to, of any kind; None: each is a group of its own.
+    :param groups: (n,) group of each value, of any type; None: each value is its own group.
     :param coverage: between 0 and 1.
-    :param floor: standard deviations below it, in their unit, count as this much, in the intervals too: where symmetry
-        makes errors vanish, both are rounding.
+    :param floor: least standard deviation, in the same unit, used in the intervals too: where symmetry makes the error
+        0, error and standard deviation are rounding errors.
     :raises ValueError: when ``coverage`` is out of range, the lengths differ, or a number is not finite.
     """
     if not 0 < coverage < 1:

@@ -1,4 +1,4 @@
-"""The DFT-cost curve: what the error was when so much had been spent."""
+"""The DFT-cost curve: error against the cost of the labels."""
 
 from __future__ import annotations
 
@@ -15,13 +15,13 @@ __all__ = ('CostCurve', 'cost_curve')
 
 @dataclasses.dataclass(frozen=True)
 class CostCurve:
-    """One point per cycle; NaN where a cycle has no such number.
+    """One point per cycle; NaN where a cycle lacks the number.
 
-    :param core_seconds: (n,) of DFT, for the labels that the potential of the cycle was trained on: no audit frames.
-    :param labels: (n,) number of frames it was trained on.
+    :param core_seconds: (n,) of DFT, for the training labels of the potential of the cycle, without audit frames.
+    :param labels: (n,) number of training frames of the potential.
     :param audit: (n,) force RMSE of the audit, in eV/Å.
-    :param lower: (n,) its lower confidence limit.
-    :param upper: (n,) its upper confidence limit.
+    :param lower: (n,) lower confidence limit of ``audit``.
+    :param upper: (n,) upper confidence limit of ``audit``.
     :param training: (n,) force RMSE of the fit on its training set, in eV/Å.
     """
 
@@ -34,7 +34,7 @@ class CostCurve:
 
 
 def cost_curve(history: Sequence[CycleRecord]) -> CostCurve:
-    """Return error against cost: of each cycle, the potential that explored in it, and what that one had cost."""
+    """Return the error of the potential that explored in each cycle, against the cost of its labels."""
 
     def column(values: Sequence[float | None]) -> FloatArray:
         return np.array([np.nan if value is None else value for value in values], dtype='f8')

@@ -1,4 +1,4 @@
-"""Errors of a potential on labelled frames, and what a sample of frames says of the error on all of them."""
+"""Errors of a potential on labelled frames, and the estimate of the error on all frames from a sample."""
 
 from __future__ import annotations
 
@@ -8,18 +8,19 @@ import numpy as np
 import numpy.typing as npt
 from scipy.stats import chi2, norm, t
 
+from aiida_pace.formats.text import counted
 from aiida_pace.frames import FloatArray, Frames
 
 __all__ = ('Errors', 'Estimate', 'FrameErrors', 'errors', 'estimate_rmse', 'frame_errors')
 
 
-#: An upper limit of this many times the estimate is none.
+#: An upper limit above this many times the estimate counts as no limit.
 UNBOUNDED = 100.0
 
 
 @dataclasses.dataclass(frozen=True)
 class FrameErrors:
-    """Errors of the ``n`` frames, one by one; NaN where nothing of a frame counts.
+    """Errors of each of ``n`` frames; NaN where the weights of a frame are 0.
 
     :param atoms: (n,) number of atoms whose forces count: those with a force weight.
     :param force_rmse: (n,) root mean square over the force components of these atoms, in eV/Å.
@@ -33,10 +34,10 @@ class FrameErrors:
 
 @dataclasses.dataclass(frozen=True)
 class Errors:
-    """Errors over all atoms and frames that count; None where none does.
+    """Errors over all atoms and frames that count; None when no atom or frame counts.
 
     :param force_rmse: root mean square over force components, in eV/Å: what pacemaker calls ``rmse_f_comp``.
-    :param force_mae: mean of the absolute force components, in eV/Å.
+    :param force_mae: mean of the absolute differences of force components, in eV/Å.
     :param force_vector_rmse: root mean square over atoms of the length of the difference of the forces, in eV/Å: what
         pacemaker calls ``rmse_f``, the square root of 3 times ``force_rmse``.
     :param force_vector_max: largest length of a difference, in eV/Å.
@@ -58,13 +59,13 @@ class Errors:
 
 @dataclasses.dataclass(frozen=True)
 class Estimate:
-    """Root mean square error of a population of frames, estimated from a sample of them.
+    """Root mean square error of a population of frames, estimated from a sample.
 
     :param value: in the unit of the errors.
-    :param lower: lower confidence limit; None for a single frame, as ``upper``.
-    :param upper: upper confidence limit; None also where the sample sets none.
+    :param lower: lower confidence limit; None for a single frame.
+    :param upper: upper confidence limit; None for a single frame, and when the sample gives no limit.
     :param frames: size of the sample.
-    :param confidence: probability that the limits hold the truth between them.
+    :param confidence: probability that the true value is between the limits.
     """
 
     value: float
@@ -77,13 +78,13 @@ class Estimate:
 def frame_errors(frames: Frames, energy: FloatArray, forces: FloatArray) -> FrameErrors:
     """Return the errors of predictions, frame by frame.
 
-    Weights choose and do not weigh: an atom with force weight 0 and a frame with weight 0 are left out, all others
-    count the same, so that the errors are those of the potential whatever the fit cared for.
+    An atom with force weight 0 and a frame with weight 0 are left out. All others count the same, so that the errors do
+    not depend on the weights of the fit.
 
     :param frames: with labels.
     :param energy: (n,) predicted, in eV.
     :param forces: (N, 3) predicted, in eV/Å.
-    :raises ValueError: when the frames have no labels, or predictions of other frames are given.
+    :raises ValueError: when the frames have no labels, or the predictions have other shapes.
     """
     difference, energy_difference = _differences(frames, energy, forces)
     counts = frames.force_weight > 0
@@ -122,24 +123,24 @@ def errors(frames: Frames, energy: FloatArray, forces: FloatArray) -> Errors:
 
 
 def estimate_rmse(values: npt.ArrayLike, confidence: float = 0.95) -> Estimate | None:
-    """Return the root mean square over all frames, from the error of each frame of a sample, with its interval.
+    """Return the root mean square error of all frames with its confidence interval, from the errors of a sample.
 
-    The frames are the independent units and count the same whatever their size. Their squares are positive and
-    skewed, and a handful is all there is: their mean is taken as a scaled chi-square with as many degrees of freedom
-    as the spread of the squares says (Satterthwaite, Biometrics Bull. 2, 110 (1946)), the spread widened by the ratio
-    of Student's t to the normal quantile for being estimated itself. Of simulated samples of 5 to 40 frames with gamma
-    and log-normal squares (sigma up to 0.8: hard frames have some twice the error of easy ones), a nominal 95 %
-    interval held the truth in 91 to 96 %; BCa bootstrap intervals did so in 76 to 94 %, those of Student's t in 85 to
-    96 %. No interval knows of rare large errors that the sample has not met: when one frame in 20 has ten times the
-    square, it holds the truth in 70 % of samples of 12. Two or three frames that differ much do not bound the error
-    from above.
+    The frames are the independent units and count the same whatever their size. The squared errors are positive and
+    skewed, and there are few: their mean is modelled as a scaled chi-square whose degrees of freedom follow from the
+    spread of the squares (Satterthwaite, Biometrics Bull. 2, 110 (1946)). The spread is widened by the ratio of
+    Student's t to the normal quantile, because it is estimated itself. In simulated samples of 5 to 40 frames with
+    gamma and log-normal squares (sigma up to 0.8: hard frames have some twice the error of easy ones), a nominal 95 %
+    interval contained the true value in 91 to 96 %, BCa bootstrap intervals in 76 to 94 %, those of Student's t in 85
+    to 96 %. No interval includes rare large errors that are not in the sample: when one frame in 20 has ten times the
+    square, the interval contains the true value for 70 % of samples of 12. Two or three frames with very different
+    errors give no upper limit.
 
-    :param values: (n,) error of each frame; NaN, for a frame that has none, is left out.
-    :returns: None when no frame is left.
+    :param values: (n,) error of each frame; NaN is left out.
+    :returns: the estimate, None without errors.
     :raises ValueError: when the confidence is not between 0 and 1.
     """
     if not 0 < confidence < 1:
-        raise ValueError(f'the confidence is {confidence}; give a number between 0 and 1')
+        raise ValueError(f'the confidence is {confidence}: give a number between 0 and 1')
     squares = np.asarray(values, dtype='f8')
     squares = squares[~np.isnan(squares)] ** 2
     count = len(squares)
@@ -151,7 +152,7 @@ def estimate_rmse(values: npt.ArrayLike, confidence: float = 0.95) -> Estimate |
         return Estimate(value, None, None, count, confidence)
     tail = (1 - confidence) / 2
     widening = t.isf(tail, count - 1) / norm.isf(tail)
-    # In units of the mean, so that errors of any size keep their digits.
+    # In units of the mean, to keep the digits of errors of any size.
     spread = float(np.var(squares / mean, ddof=1)) * widening**2 / count if mean > 0 else 0.0
     if spread < 1e-12:
         return Estimate(value, value, value, count, confidence)
@@ -167,8 +168,8 @@ def _differences(frames: Frames, energy: FloatArray, forces: FloatArray) -> tupl
     energy, forces = np.asarray(energy, dtype='f8'), np.asarray(forces, dtype='f8')
     if energy.shape != frames.energy.shape or forces.shape != frames.forces.shape:
         raise ValueError(
-            f'predictions of {len(energy)} energies and {len(forces)} forces do not belong to {len(frames)} frames of '
-            f'{len(frames.numbers)} atoms: evaluate these frames'
+            f'{len(energy)} energies and {len(forces)} forces are predicted, there are {counted(len(frames), "frame")} '
+            f'with {counted(len(frames.numbers), "atom")}: evaluate these frames'
         )
     return forces - frames.forces, (energy - frames.energy) / frames.sizes
 

@@ -25,13 +25,13 @@ def phonons_from_forces(crystal: Atoms, config: ValidationConfig, forces: npt.Ar
     """Return phonopy with force constants that obey the acoustic sum rule.
 
     :param forces: (m, n, 3) in eV/Å, of the frames of ``displaced_frames`` in their order.
-    :raises PropertyError: when there are not as many as there are such frames.
+    :raises PropertyError: when the forces have another shape.
     """
     phonons = phonopy_of(crystal, config)
     values = np.asarray(forces, dtype='f8')
     expected = (len(phonons.supercells_with_displacements or []), len(phonons.supercell), 3)
     if values.shape != expected:
-        raise PropertyError(f'the forces are of the shape {values.shape}, phonons need {expected}: of all frames')
+        raise PropertyError(f'the forces have the shape {values.shape}, expected {expected}: give those of all frames')
     phonons.forces = values
     phonons.produce_force_constants(show_drift=False)
     phonons.symmetrize_force_constants(show_drift=False)
@@ -41,17 +41,18 @@ def phonons_from_forces(crystal: Atoms, config: ValidationConfig, forces: npt.Ar
 def phonon_frequencies(phonons: Phonopy, points: Mapping[str, FloatArray]) -> dict[str, FloatArray]:
     """Return the frequencies (3N,) in THz at each point, rising; imaginary ones are negative.
 
-    :param points: in units of the reciprocal vectors of the primitive cell. The splitting of polar crystals at Γ by
-        their electric field is left out.
+    The splitting at Γ by the electric field of polar crystals is left out.
+
+    :param points: in units of the reciprocal vectors of the primitive cell.
     """
     phonons.run_qpoints(np.reshape(list(points.values()), (-1, 3)))
     return dict(zip(points, phonons.get_qpoints_dict()['frequencies'], strict=True))
 
 
 def gamma_hessian(phonons: Phonopy) -> FloatArray:
-    """(3N, 3N) second derivatives of the energy of the primitive cell by displacements, in eV/Å²."""
+    """Return the Hessian (3N, 3N) of the energy of the primitive cell, in eV/Å²."""
     phonons.run_qpoints(np.zeros((1, 3)), with_dynamical_matrices=True)
     matrices = phonons.get_qpoints_dict()['dynamical_matrices']
-    assert matrices is not None, 'they are asked for'
+    assert matrices is not None, '`with_dynamical_matrices` is set'
     masses = np.sqrt(np.repeat(phonons.primitive.masses, 3))
     return np.asarray(np.real(matrices[0]) * np.outer(masses, masses))

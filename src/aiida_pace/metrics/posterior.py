@@ -1,4 +1,4 @@
-"""What a linear fit leaves uncertain: the information in its rows, leverages and predicted standard deviations."""
+"""The uncertainty of a linear fit: information matrix, leverages and predicted standard deviations."""
 
 from __future__ import annotations
 
@@ -11,25 +11,26 @@ from pathlib import Path
 import numpy as np
 from scipy.linalg import solve_triangular
 
+from aiida_pace.formats.text import counted
 from aiida_pace.frames import FloatArray
 
 __all__ = ('BlockedFactor', 'Posterior', 'PosteriorError', 'leverage', 'regularised', 'residual_noise')
 
-#: Rows are gathered up to this number, and at least the number of columns, before they are worked in.
+#: Number of rows, or the number of columns if larger, that are gathered before a QR decomposition.
 BLOCK = 4096
-#: Smallest root of the ridge that rounding leaves room for, as a share of the norm of the rows.
+#: Least root of the ridge, relative to the norm of the rows, that rounding allows.
 LEAST_ROOT = 1e-12
 SCHEMA_VERSION = 1
 
 
 class PosteriorError(ValueError):
-    """A file that holds no posterior, or that of another basis: the message says what is wrong."""
+    """A file that is not a posterior, or that of another basis: the message gives the cause."""
 
 
 class BlockedFactor:
     """The triangular factor ``T`` of rows ``A`` that come in parts: ``TᵀT = AᵀA``, in memory that does not grow.
 
-    Each block is worked into the factor of the rows before it by a QR decomposition (Golub and Van Loan, Matrix
+    Each block is merged into the factor of the earlier rows by a QR decomposition (Golub and Van Loan, Matrix
     Computations, sections 5.2 and 6.5), which keeps the digits that a sum of ``AᵀA`` would lose.
     """
 
@@ -63,9 +64,9 @@ class BlockedFactor:
 def regularised(triangle: FloatArray, ridge: float = 0.0) -> FloatArray:
     """Return the upper triangular ``R`` (n, n) with ``RᵀR = TᵀT + ridge``: the Cholesky factor, up to signs of rows.
 
-    A basis may have directions that no row has seen. The ridge is therefore never below ``(LEAST_ROOT |T|)²``, with the
-    norm of Frobenius: the variance of such a direction is then huge, that of the others as without a ridge. The
-    pseudo-inverse would call it 0, and be certain of what nothing is known of.
+    A basis may have directions without any data. The ridge is therefore never below ``(LEAST_ROOT |T|)²``, with the
+    Frobenius norm: the variance of such a direction is then huge, that of the others as without a ridge. With the
+    pseudo-inverse the variance would be 0, as if the direction were certain.
 
     :param triangle: (k, n) of `BlockedFactor`.
     :param ridge: weight of the squared coefficients in the loss, 0 or more.
@@ -83,12 +84,12 @@ def leverage(factor: FloatArray, rows: FloatArray) -> FloatArray:
 def residual_noise(triangle: FloatArray, factor: FloatArray, loss: float, count: int) -> float:
     """Return the standard deviation of the residual of a row of weight 1: ``√(loss / (rows - parameters))``.
 
-    The parameters are the effective ones, the trace of ``TᵀT (RᵀR)⁻¹`` (MacKay, Neural Computation 4, 415 (1992)); at
-    least one degree of freedom counts as left.
+    The parameters are the effective ones, the trace of ``TᵀT (RᵀR)⁻¹`` (MacKay, Neural Computation 4, 415 (1992)); the
+    difference counts as at least 1.
 
     :param triangle: (k, n) of `BlockedFactor`.
-    :param factor: (n, n) that `regularised` makes of it.
-    :param loss: weighted sum of squared residuals, without that of the ridge.
+    :param factor: (n, n) of `regularised` for ``triangle``.
+    :param loss: weighted sum of squared residuals, without the ridge.
     :param count: number of rows.
     """
     parameters = float(np.sum(leverage(factor, triangle) ** 2))
@@ -97,18 +98,18 @@ def residual_noise(triangle: FloatArray, factor: FloatArray, loss: float, count:
 
 @dataclasses.dataclass(frozen=True)
 class Posterior:
-    """What is known of the coefficients of a linear fit: normal, of covariance ``noise² (RᵀR)⁻¹``.
+    """The distribution of the coefficients of a linear fit: normal, with covariance ``noise² (RᵀR)⁻¹``.
 
-    That is right where the model can be exact and the residuals are independent noise. An interatomic potential without
-    noise in its labels is neither: the standard deviations rank errors, and are too small by a factor that
-    `metrics.conformal` finds from frames that were not fitted. Rows below are derivatives by the coefficients, in the
-    order of the basis: of an energy, of a force component, or of any other property that depends on the coefficients
-    smoothly (the first order of the propagation of errors).
+    This is exact when the model can be exact and the residuals are independent noise. Neither holds for an interatomic
+    potential fitted to labels without noise: the standard deviations rank errors, but are too small by a factor that
+    `metrics.conformal` finds from frames outside the fit. Rows below are derivatives by the coefficients, in the order
+    of the basis: of an energy, of a force component, or of any other property that depends smoothly on the coefficients
+    (first-order propagation of errors).
 
     :param factor: (n, n) upper triangular ``R``: ``RᵀR`` is the information matrix, the sum over the rows of the fit
         with their weights, and the ridge.
     :param noise: standard deviation of the residual of a row of weight 1.
-    :param sites: by element, the factor (m, m) of the basis functions of the atoms that were learned from, unweighted.
+    :param sites: by element, the factor (m, m) of the basis functions of the atoms of the fit, unweighted.
     :param potential_digest: SHA-256 of the B-basis file of the potential, in hexadecimal digits.
     """
 
@@ -123,25 +124,25 @@ class Posterior:
         return {element: len(factor) for element, factor in self.sites.items()}
 
     def sigma(self, rows: FloatArray) -> FloatArray:
-        """Return the standard deviation (m,) of what has the derivatives ``rows`` (m, n), in its own unit."""
+        """Return the standard deviations (m,) of properties with the derivatives ``rows`` (m, n), in their units."""
         return self.noise * leverage(self.factor, rows)
 
     def covariance(self, rows: FloatArray) -> FloatArray:
-        """Return the covariance (m, m) of what has the derivatives ``rows`` (m, n)."""
+        """Return the covariance (m, m) of properties with the derivatives ``rows`` (m, n)."""
         half = solve_triangular(self.factor, rows.T, trans='T')
         return np.asarray(self.noise**2 * half.T @ half)
 
     def force_sigma(self, rows: FloatArray) -> FloatArray:
         """Return the standard deviation (N,) of a force component of each atom, the root mean square over the three.
 
-        It does not depend on the orientation of the frame.
+        The result does not depend on the orientation of the frame.
 
         :param rows: (3 N, n) of the components, atom after atom.
         """
         return np.asarray(np.sqrt(np.mean(self.sigma(rows).reshape(-1, 3) ** 2, axis=1)))
 
     def site_leverage(self, element: str, functions: FloatArray) -> FloatArray:
-        """Return the leverage ``√(pᵀ (PᵀP)⁻¹ p)`` (m,) of atoms among the atoms ``P`` that were learned from.
+        """Return the leverage ``√(pᵀ (PᵀP)⁻¹ p)`` (m,) of atoms among the atoms ``P`` of the fit.
 
         :param functions: (m, number of functions of the element) values ``p`` of the basis functions of the atoms.
         """
@@ -164,7 +165,7 @@ class Posterior:
     def load(cls, source: str | Path | t.BinaryIO) -> Posterior:
         """Read what `save` wrote, without pickle.
 
-        :raises PosteriorError: when the file is no such archive, has another schema version or is broken.
+        :raises PosteriorError: when the file is not such an archive, has another schema version or is broken.
         :raises OSError: when the file cannot be read.
         """
         try:
@@ -172,7 +173,7 @@ class Posterior:
                 arrays = {name: archive[name] for name in archive.files}
             version = int(arrays['schema_version'])
             if version != SCHEMA_VERSION:
-                raise PosteriorError(f'it has schema version {version}, this release reads version {SCHEMA_VERSION}')
+                raise PosteriorError(f'the schema version is {version}, this release reads version {SCHEMA_VERSION}')
             elements, functions = arrays['elements'].tolist(), arrays['functions'].tolist()
             cuts = np.cumsum([size * (size + 1) // 2 for size in functions])[:-1]
             parts = zip(elements, functions, np.split(arrays['sites'], cuts), strict=True)
@@ -185,7 +186,7 @@ class Posterior:
         except PosteriorError:
             raise
         except (EOFError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as exception:
-            raise PosteriorError(f'it is no archive of a posterior: {exception}') from exception
+            raise PosteriorError(f'the file is not an archive of a posterior: {exception}') from exception
 
 
 def _packed(triangle: FloatArray) -> FloatArray:
@@ -196,10 +197,10 @@ def _packed(triangle: FloatArray) -> FloatArray:
 def _unpacked(values: FloatArray, size: int) -> FloatArray:
     """Return the triangular matrix (n, n) of `_packed`.
 
-    :raises PosteriorError: when it is none that can be solved with.
+    :raises PosteriorError: when the size is wrong, or the matrix is singular.
     """
     if values.shape != (size * (size + 1) // 2,) or values.dtype != np.float64:
-        raise PosteriorError(f'a factor of {size} functions is {values.dtype}{list(values.shape)}')
+        raise PosteriorError(f'the factor of {counted(size, "function")} is {values.dtype}{list(values.shape)}')
     triangle = np.zeros((size, size))
     triangle[np.triu_indices(size)] = values
     if not np.isfinite(triangle).all() or not np.diagonal(triangle).all():
@@ -208,7 +209,10 @@ def _unpacked(values: FloatArray, size: int) -> FloatArray:
 
 
 def _finite(noise: float) -> float:
-    """Return the noise; refuse what is no standard deviation."""
+    """Return the noise.
+
+    :raises PosteriorError: when it is not a standard deviation.
+    """
     if not (np.isfinite(noise) and noise >= 0):
-        raise PosteriorError(f'the noise is {noise}')
+        raise PosteriorError(f'the noise is {noise}, not a number of 0 or more')
     return noise

@@ -37,8 +37,8 @@ class EquationOfState:
     :param volume: at the lowest energy, in the unit of the volumes (Å³, or Å³/atom).
     :param energy: at that volume, in eV (or eV/atom).
     :param bulk_modulus_gpa: at that volume, in GPa.
-    :param derivative: of the bulk modulus by the pressure, there; without unit.
-    :param residual: root mean square of the energies about the curve, in eV (or eV/atom).
+    :param derivative: of the bulk modulus by the pressure, at that volume; without unit.
+    :param residual: root mean square deviation of the energies from the curve, in eV (or eV/atom).
     """
 
     volume: float
@@ -63,19 +63,19 @@ def fit_equation_of_state(volumes: npt.ArrayLike, energies: npt.ArrayLike) -> Eq
     v, e = np.asarray(volumes, dtype='f8'), np.asarray(energies, dtype='f8')
     if v.ndim != 1 or v.shape != e.shape or len(np.unique(v)) < MIN_VOLUMES:
         raise PropertyError(
-            f'the equation of state has {len(np.unique(v))} volumes and {e.size} energies: give one energy for each '
-            f'of {MIN_VOLUMES} volumes or more'
+            f'there are {len(np.unique(v))} volumes and {e.size} energies for the equation of state: give one energy '
+            f'for each of {MIN_VOLUMES} volumes or more'
         )
     if not (np.isfinite(v).all() and np.isfinite(e).all() and (v > 0).all()):
-        raise PropertyError('a volume or an energy is not finite or a volume not above 0: leave that frame out')
-    # Reduced numbers: the fit compares steps with the size of the parameters, and total energies are large.
+        raise PropertyError('a volume is not a finite number above 0, or an energy is not finite: leave that frame out')
+    # Scaled, because the fit compares steps with the size of the parameters, and total energies are large.
     unit = v.mean()
     shift, height = e.min(), np.ptp(e) or 1.0
     curve = AseEquationOfState(v / unit, (e - shift) / height, eos='birchmurnaghan')
     try:
         volume, energy, modulus = curve.fit(warn=False)
     except RuntimeError as exception:
-        raise PropertyError(f'no equation of state fits the energies ({exception}): look at them') from exception
+        raise PropertyError(f'no equation of state fits the energies ({exception}): check the energies') from exception
     if not v.min() < volume * unit < v.max() or modulus <= 0:
         raise PropertyError(
             f'the energies have no minimum between {v.min():.4g} and {v.max():.4g} Å³: choose volumes around it'
@@ -93,16 +93,16 @@ def fit_equation_of_state(volumes: npt.ArrayLike, energies: npt.ArrayLike) -> Eq
 def fit_elastic_constants(
     strains: npt.ArrayLike, stresses: npt.ArrayLike, rotations: npt.ArrayLike | None = None
 ) -> FloatArray:
-    """(6, 6) Elastic constants in GPa: least squares of stress = stress at rest + C · strain, C symmetric.
+    """Return the elastic constants (6, 6) in GPa: least squares of stress = stress at rest + C · strain, C symmetric.
 
-    Strains of both signs in equal number cancel what is quadratic in them. With ``rotations``, every strain with its
-    stress also stands for its images under the point group, so that the result has the symmetry of the crystal, and
-    few strains are enough: one pattern for a cubic crystal (de Jong et al., Sci. Data 2, 150009 (2015)). Constants of
-    crystals with free internal coordinates need atoms relaxed under each strain.
+    Strains of both signs in equal number cancel the quadratic terms. With ``rotations``, the images of every strain and
+    stress under the point group are added, so that the result has the symmetry of the crystal, and few strains are
+    enough: one pattern for a cubic crystal (de Jong et al., Sci. Data 2, 150009 (2015)). Constants of crystals with
+    free internal coordinates need atoms relaxed under each strain.
 
     :param strains: (m, 6) in Voigt order xx yy zz yz xz xy, shears as engineering strains (2 ε_yz, ...).
     :param stresses: (m, 6) in eV/Å³, same order, ASE's sign (positive under tension).
-    :param rotations: (k, 3, 3) Cartesian point group, such as `SpaceGroup.rotations`; none means no symmetry.
+    :param rotations: (k, 3, 3) Cartesian point group, such as `SpaceGroup.rotations`; None for no symmetry.
     :raises PropertyError: when shapes or numbers are wrong, or the strains do not determine all constants.
     """
     strain, stress = np.asarray(strains, dtype='f8'), np.asarray(stresses, dtype='f8')
@@ -120,7 +120,7 @@ def fit_elastic_constants(
     for number, (row, column) in enumerate(zip(rows, columns, strict=True)):
         design[:, row, number] = strain[:, column]
         design[:, column, number] = strain[:, row]
-    # Scaled to the strains, so that the rank does not depend on how small they are.
+    # Scaled to the strains, so that the rank does not depend on their size.
     scale = np.abs(strain).max(initial=0.0) or 1.0
     design[:, range(6), range(21, 27)] = scale
     solution, _, rank, _ = np.linalg.lstsq(design.reshape(-1, 27), stress.reshape(-1), rcond=1e-8)
@@ -135,7 +135,7 @@ def fit_elastic_constants(
 
 
 def _rotated(tensors: FloatArray, rotations: FloatArray) -> FloatArray:
-    """(k * m, 6) images of (m, 6) symmetric tensors, Voigt order without factors of 2, under (k, 3, 3) rotations."""
+    """Return the images (k * m, 6) of symmetric tensors (m, 6), in Voigt order without factors of 2."""
     full = voigt_6_to_full_3x3_stress(tensors)
     images = np.einsum('kab,mbc,kdc->kmad', rotations, full, rotations)
     return np.asarray(full_3x3_to_voigt_6_stress(images.reshape(-1, 3, 3)))

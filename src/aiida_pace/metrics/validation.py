@@ -12,6 +12,7 @@ from ase import Atoms
 from ase.units import GPa
 
 from aiida_pace.config import PropertyTolerances, ValidationConfig
+from aiida_pace.formats.text import counted
 from aiida_pace.frames import Frames
 from aiida_pace.metrics.phonons import gamma_hessian, phonon_frequencies, phonons_from_forces
 from aiida_pace.metrics.properties import (
@@ -41,13 +42,13 @@ FloatArray = npt.NDArray[np.float64]
 Comparison = dict[str, t.Any]
 T = t.TypeVar('T')
 
-#: A relative difference of an elastic constant is never taken of less than this share of the largest one.
+#: Relative differences of an elastic constant refer to at least this share of the largest constant.
 SMALL_CONSTANT = 0.1
 
 
 @dataclasses.dataclass(frozen=True)
 class CrystalProperties:
-    """What one method says of a crystal; None for what its frames do not tell, with the reason in ``errors``.
+    """The properties of a crystal by one method; None for a missing property, with the reason in ``errors``.
 
     :param lattice_constant: ``a`` of the conventional cell at the lowest energy, in Å.
     :param energy: at that volume, in eV/atom.
@@ -55,12 +56,12 @@ class CrystalProperties:
     :param volumes: of the frames of the equation of state, in Å³/atom.
     :param energies: of these frames, in eV/atom.
     :param residual_force: largest force in eV/Å on an atom, at the volume nearest to the lowest energy: above 0 when
-        the crystal has free internal coordinates that were not relaxed.
-    :param residual_shear: largest deviation of the stress from a pressure in GPa, there: above 0 when the crystal has
-        a free shape that was not relaxed.
+        free internal coordinates were not relaxed.
+    :param residual_shear: largest deviation of the stress from a pressure in GPa, at the same volume: above 0 when a
+        free shape was not relaxed.
     :param elastic_constants: independent ones, atoms at rest under strain, by name (C11, ...), in GPa.
     :param phonons: frequencies by special point, rising, in THz, imaginary ones negative.
-    :param errors: why a property is missing, by its name.
+    :param errors: cause of each missing property, by name.
     """
 
     lattice_constant: float | None = None
@@ -76,11 +77,11 @@ class CrystalProperties:
 
 
 def equilibrium(crystal: Atoms, config: ValidationConfig, labelled: Frames) -> Atoms:
-    """Return the crystal at the volume of lowest energy of the labelled frames of its `volume_frames`.
+    """Return the crystal at the volume of lowest energy, from the labels of its `volume_frames`.
 
-    Lengths are scaled by a factor of five digits, so that noise in the energies does not make other frames.
+    The factor of the lengths is rounded to five digits, so that noise in the energies gives the same frames.
 
-    :raises PropertyError: when the frames tell no equation of state.
+    :raises PropertyError: when the frames do not determine the equation of state.
     """
     volume = _equation_of_state(crystal, config, labelled)[0].volume
     scale = round((volume / crystal.get_volume() * len(crystal)) ** (1 / 3), 5)
@@ -90,12 +91,12 @@ def equilibrium(crystal: Atoms, config: ValidationConfig, labelled: Frames) -> A
 def crystal_properties(
     crystal: Atoms, config: ValidationConfig, volumes: Frames, at_rest: Atoms | None, responses: Frames | None
 ) -> CrystalProperties:
-    """Return what labelled frames, of DFT or of a potential, tell of a crystal.
+    """Return the properties of a crystal from labelled frames, of DFT or of a potential.
 
     :param crystal: primitive cell that the frames ``volumes`` were made from.
     :param volumes: frames with energies, those of `volume_frames` among them.
-    :param at_rest: `equilibrium` by DFT, whatever method labelled the frames: elastic constants and phonons are those
-        of one structure, and of the same frames, under both methods.
+    :param at_rest: `equilibrium` by DFT, whatever method labelled the frames: elastic constants and phonons of both
+        methods belong to the same structure and frames.
     :param responses: frames with forces and stresses, those of `response_frames` of ``at_rest`` among them.
     """
     errors: dict[str, str] = {}
@@ -136,9 +137,9 @@ def crystal_properties(
 
 
 def compare_properties(dft: CrystalProperties, potential: CrystalProperties) -> Comparison:
-    """Return both values of every property, their difference (potential minus DFT) and, where it says something, in %.
+    """Return both values of every property and the difference, potential minus DFT, also in % except for phonons.
 
-    A property that neither method has is left out; one that only DFT has is null for the potential.
+    A property that DFT lacks is left out; one that the potential lacks is None for the potential.
     """
     comparison: Comparison = {
         name: _pair(getattr(dft, name), getattr(potential, name))
@@ -174,9 +175,9 @@ def compare_properties(dft: CrystalProperties, potential: CrystalProperties) -> 
 def judge_properties(
     comparison: Comparison, tolerances: PropertyTolerances, config: ValidationConfig
 ) -> dict[str, Comparison]:
-    """Return for each property asked for that has a tolerance: largest deviation, tolerance, and whether it passed.
+    """Return, for each computed property with a tolerance, the largest deviation, the tolerance, and whether it passed.
 
-    :param comparison: of `compare_properties`; a property that lacks a value does not pass.
+    :param comparison: of `compare_properties`; a property with a missing value does not pass.
     """
     elastic = comparison.get('elastic_constants', {}).values()
     phonons = comparison.get('phonons', {}).values()
@@ -196,7 +197,7 @@ def judge_properties(
 
 
 def _pair(dft: float, potential: float | None, floor: float = 0.0) -> Comparison:
-    """Return two values with their difference, relative to that of DFT or, when it is smaller, to ``floor``."""
+    """Return two values with their difference, also in % of the DFT value, or of ``floor`` if that is larger."""
     if potential is None:
         return {'dft': dft, 'potential': None, 'difference': None, 'percent': None}
     difference = potential - dft
@@ -205,7 +206,7 @@ def _pair(dft: float, potential: float | None, floor: float = 0.0) -> Comparison
 
 
 def _largest(values: Iterable[float | None]) -> float | None:
-    """Return the largest absolute value; None when any is missing."""
+    """Return the largest absolute value; None when a value is missing."""
     numbers = list(values)
     return None if None in numbers else max(abs(t.cast(float, number)) for number in numbers)
 
@@ -213,7 +214,7 @@ def _largest(values: Iterable[float | None]) -> float | None:
 def _equation_of_state(
     crystal: Atoms, config: ValidationConfig, labelled: Frames
 ) -> tuple[EquationOfState, list[int], FloatArray, FloatArray]:
-    """Return the fit, and of its frames: places in ``labelled``, volumes in Å³/atom, energies in eV/atom."""
+    """Return the fit, and the indices in ``labelled``, volumes in Å³/atom and energies in eV/atom of its frames."""
     frames = volume_frames(crystal, config)
     found = _find(frames, labelled)
     volumes = np.array([frames[index].get_volume() for index in found]) / len(crystal)
@@ -231,7 +232,8 @@ def _phonons(at_rest: Atoms, config: ValidationConfig, labelled: Frames) -> Phon
     frames = displaced_frames(at_rest, config)
     found = _find(frames, labelled)
     if len(found) < len(frames):
-        raise PropertyError(f'{len(frames) - len(found)} of {len(frames)} displaced frames have no label')
+        missing = len(frames) - len(found)
+        raise PropertyError(f'labels are missing for {missing} of {counted(len(frames), "displaced frame")}')
     return phonons_from_forces(at_rest, config, _forces(labelled, found.values()))
 
 
@@ -264,10 +266,9 @@ def _forces(labelled: Frames, indices: Iterable[int]) -> list[FloatArray]:
 
 
 def _find(images: list[Atoms], labelled: Frames) -> Mapping[int, int]:
-    """Return where in ``labelled`` each of ``images`` is, leaving out those that are not.
+    """Return, by index of ``images``, the index of the same frame in ``labelled``; missing frames are left out.
 
-    By what they are and not by where they stand: frames that could not be labelled are missing, and two crystals may
-    share some.
+    Frames are found by fingerprint, not by position: some may lack a label, and two crystals may share frames.
     """
     places = {digest: index for index, digest in enumerate(exact_fingerprints(labelled))}
     digests = exact_fingerprints(Frames.from_atoms(images))

@@ -1,4 +1,4 @@
-"""Candidates around one structure: what it becomes in short bursts of hot molecular dynamics."""
+"""Candidates around one structure, from short bursts of hot molecular dynamics."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ __all__ = ('Bursts', 'burst_swarm')
 #: Largest number of candidates from one burst: more of them would hardly differ.
 PER_BURST = 4
 
-#: Bursts that stop early are followed by others, up to this many times the number that should do.
+#: Bursts that stop early are replaced, up to this many times the number of bursts that are needed.
 PATIENCE = 2
 
 #: Relaxation time of the thermostat, in fs.
 RELAXATION = 50.0
 
-#: A burst has exploded when some atom's kinetic energy is this many times the mean one at the temperature: none has by
-#: chance, and what a strained structure sets free, at most a few eV per atom, is far below.
+#: A burst has exploded when the kinetic energy of an atom is this many times the mean at the temperature: no atom
+#: reaches that by chance, nor by the strain energy of a structure, which is a few eV per atom at most.
 EXPLODED = 100.0
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class Bursts:
-    """What came of the bursts.
+    """The result of the bursts.
 
     :param frames: the candidates, origin ``swarm/burst``.
     :param stopped: number of bursts that stopped early by cause: ``short_distance``, ``not_finite`` or ``exploded``.
@@ -52,13 +52,13 @@ def burst_swarm(
     timestep: float,
     closest: float = 0.7,
 ) -> Bursts:
-    """Return up to ``count`` structures from short runs of molecular dynamics, each with velocities of its own.
+    """Return up to ``count`` structures from short runs of molecular dynamics with different initial velocities.
 
     A burst is Langevin dynamics of ``steps`` steps at constant volume, and gives up to `PER_BURST` candidates, evenly
-    spaced, the last at its end. It stops, and keeps the candidates before that, when a distance is too short, a force
-    is not finite or the dynamics explodes; other bursts then follow, at most `PATIENCE` times as many as should do.
+    spaced, the last at the end. A burst stops early, and keeps the candidates so far, when a distance is too short, a
+    force is not finite or the dynamics explodes; then other bursts follow, see `PATIENCE`.
 
-    :param calculator: of the forces; it raises ValueError for a structure without finite forces.
+    :param calculator: gives the forces; raises ValueError when a force is not finite.
     :param temperature: in K.
     :param timestep: in fs.
     :param closest: no distance is below this times the sum of the two covalent radii.
@@ -93,7 +93,7 @@ def _burst(
     timestep: float,
     closest: float,
 ) -> tuple[list[Atoms], str | None]:
-    """Return the structures after the steps ``taken`` of one burst, and why it stopped early."""
+    """Return the structures after the steps ``taken`` of one burst, and the cause of an early stop or None."""
     from ase.md.langevin import Langevin  # a second to import
     from ase.md.velocitydistribution import MaxwellBoltzmannDistribution
 

@@ -12,14 +12,14 @@ __all__ = ('boxed', 'reduced', 'reduced_cell', 'vacuum_cell', 'whole_cell')
 FloatArray = npt.NDArray[np.float64]
 BoolArray = npt.NDArray[np.bool_]
 
-#: A cell is replaced when its mesh of k-points has more than this many times the points of that of the reduced cell. A
-#: strain of 5 % brings the ratio of a cubic or hexagonal crystal, which has several reduced cells, to 1.16 at most: its
-#: strained frames keep one kind of cell, and one mesh.
+#: A cell is replaced when its mesh of k-points has more than this many times the points of the reduced cell's mesh. For
+#: a cubic or hexagonal crystal, which has several reduced cells, a strain of 5 % makes the ratio 1.16 at most: all
+#: strained frames keep the same kind of cell and the same mesh.
 SKEWED = 2.0
 
 
 def whole_cell(cell: npt.ArrayLike, pbc: BoolArray) -> FloatArray:
-    """Return the cell with vectors of unit length, normal to the others, for the directions that are not periodic.
+    """Return the cell with normal vectors of unit length for the directions that are not periodic.
 
     :param cell: (3, 3) vectors as rows, in Å.
     :param pbc: (3,) periodic directions.
@@ -29,7 +29,7 @@ def whole_cell(cell: npt.ArrayLike, pbc: BoolArray) -> FloatArray:
 
 
 def vacuum_cell(positions: FloatArray, cell: npt.ArrayLike, pbc: BoolArray, vacuum: float) -> FloatArray:
-    """Return a cell with its periodic vectors, and others normal to them that leave ``vacuum`` between images.
+    """Return the cell with normal vectors, long enough for ``vacuum``, for the directions that are not periodic.
 
     :param positions: (N, 3) in Å.
     :param cell: (3, 3) vectors as rows, in Å.
@@ -44,7 +44,7 @@ def vacuum_cell(positions: FloatArray, cell: npt.ArrayLike, pbc: BoolArray, vacu
 def reduced_cell(cell: npt.ArrayLike, pbc: BoolArray | bool = True) -> FloatArray:
     """Return the shortest vectors of the same lattice (Minkowski reduction, `ase.geometry.minkowski_reduce`).
 
-    They are right-handed. Vectors of directions that are not periodic stay as they are, and at their place.
+    The result is right-handed. Vectors of directions that are not periodic do not change.
 
     :param cell: (3, 3) vectors as rows, in Å.
     :param pbc: (3,) periodic directions.
@@ -57,14 +57,14 @@ def reduced_cell(cell: npt.ArrayLike, pbc: BoolArray | bool = True) -> FloatArra
 
 
 def reduced(atoms: Atoms, gain: float = SKEWED) -> Atoms:
-    """Return the structure in the reduced cell of its lattice when its own cell is skewed, else as it is.
+    """Return the structure in the reduced cell of its lattice when its own cell is skewed, else unchanged.
 
     Only the periodic vectors change: the lattice and the Cartesian positions stay, so energy, forces and stress are
-    those of ``atoms`` without any rotation. What changes is the number of k-points that a given distance between them
-    takes: silicon with the third vector replaced by 4 a - 5 b + c takes 12636 at 0.25 1/Å, in its reduced cell 729.
+    those of ``atoms`` without any rotation. The number of k-points at a given distance becomes smaller: silicon with
+    the third vector replaced by 4 a - 5 b + c has 12636 at 0.25 1/Å, in the reduced cell 729.
 
     :param atoms: their arrays and ``info`` are kept, a calculator is not.
-    :param gain: a cell of which the mesh has more than this many times the points of that of the reduced one is skewed.
+    :param gain: a cell is skewed when its mesh has more than this many times the points of the reduced cell's mesh.
     """
     pbc, cell = atoms.pbc, atoms.cell.array
     if not pbc.any():
@@ -84,11 +84,11 @@ def _mesh_points(cell: FloatArray, pbc: BoolArray) -> float:
 
 
 def boxed(atoms: Atoms, vacuum: float) -> Atoms:
-    """Return the structure in the middle of a box when its cell has no room for it, else as it is.
+    """Return the structure in the middle of a box when its cell is too small, else unchanged.
 
-    There is no room where a vector of a direction without periods is missing, or shorter than the atoms reach. Then all
-    such vectors become normal to the periodic ones, with ``vacuum`` between the images; the structure is moved as a
-    whole, and its periodic directions stay what they are.
+    The cell is too small when a vector of a direction without periods is missing, or shorter than the structure. Then
+    all such vectors become normal to the periodic ones, with ``vacuum`` between the images; the structure is moved as
+    a whole, and the periodic directions stay the same.
 
     :param atoms: their arrays and ``info`` are kept, a calculator is not.
     :param vacuum: in Å.

@@ -1,4 +1,4 @@
-"""One small labelled frame of any elements, without DFT: what engines are tried on."""
+"""Small frames of any elements, labelled without DFT, to test engines with."""
 
 from __future__ import annotations
 
@@ -13,7 +13,7 @@ from ase.data import atomic_numbers, covalent_radii
 
 __all__ = ('even_electron_cell', 'labelled_crystal')
 
-#: Smallest distance of neighbours, in Å: the table of radii holds tiny ones where nothing is known.
+#: Smallest distance of neighbours, in Å: the table has tiny placeholders for unknown radii.
 SHORTEST = 1.5
 
 
@@ -44,7 +44,7 @@ def labelled_crystal(elements: Sequence[str], per_element: int, cutoff: float, s
 
 
 def even_electron_cell(elements: Sequence[str]) -> Atoms:
-    """Return a cell with two atoms of each element in a row: the electrons of every one of them are even in number."""
+    """Return a cell with a row of two atoms per element, so that the number of electrons is even."""
     length = spacing(elements, np.inf)
     symbols = [element for element in sorted(elements) for _ in range(2)]
     positions = [(number * length, 0, 0) for number in range(len(symbols))]

@@ -1,4 +1,4 @@
-"""What the symmetry of a crystal says: primitive cell, operations on its atoms, special points of its lattice."""
+"""The symmetry of a crystal: primitive cell, operations on the atoms, special points of the lattice."""
 
 from __future__ import annotations
 
@@ -24,23 +24,23 @@ __all__ = (
 
 FloatArray = npt.NDArray[np.float64]
 
-#: A standard primitive cell is replaced when its mesh has more than this many times the points of that of the reduced
-#: cell. The limit for a frame that goes to DFT (`cells.SKEWED`) is far above: no strain of a validation brings a frame
-#: beyond it, where it would get another cell and another mesh than the others.
+#: A standard primitive cell is replaced when its mesh has more than this many times the points of the reduced cell's
+#: mesh. The limit for frames that go to DFT (`cells.SKEWED`) is far above: no strain of a validation makes one frame
+#: exceed it, and get another cell and another mesh than the others.
 SKEWED_STANDARD = 1.2
 
 
 class CrystalError(ValueError):
-    """A structure that is no crystal to be validated: the message is one sentence with the remedy."""
+    """A structure that cannot be validated as a crystal: the message is one sentence with the remedy."""
 
 
 @dataclasses.dataclass(frozen=True)
 class SpaceGroup:
-    """The operations that leave a crystal of ``N`` atoms as it is.
+    """The operations that map a crystal of ``N`` atoms onto itself.
 
     :param name: international symbol and number, such as ``Fd-3m (227)``.
-    :param rotations: (k, 3, 3) proper or not, of Cartesian vectors.
-    :param permutations: (k, N) atom that each atom is brought to.
+    :param rotations: (k, 3, 3) of Cartesian vectors, proper or improper.
+    :param permutations: (k, N) index of the atom that each atom is mapped to.
     """
 
     name: str
@@ -59,7 +59,7 @@ class SpaceGroup:
         images = np.einsum('kab,nb->kna', found.rotations, places) + found.translations[:, None, :]
         offsets = images[:, :, None, :] - places[None, None, :, :]
         distances = np.linalg.norm((offsets - np.round(offsets)) @ cell, axis=-1)
-        # Columns of the transposed cell are its vectors: fractional to Cartesian and back.
+        # From fractional to Cartesian coordinates: the columns of the transposed cell are the cell vectors.
         rotations = cell.T @ found.rotations @ np.linalg.inv(cell.T)
         return cls(f'{found.international} ({found.number})', rotations, np.argmin(distances, axis=-1))
 
@@ -67,16 +67,16 @@ class SpaceGroup:
 def standard_primitive(atoms: Atoms, tolerance: float) -> Atoms:
     """Return the primitive cell of ``atoms`` in spglib's standard setting, atoms on their symmetric places.
 
-    The axes of the standard conventional cell lie along x, y, z as far as they can, whatever way the crystal was
-    given: elastic constants then have the indices of the textbooks (Togo et al., Sci. Technol. Adv.
-    Mater. Meth. 4, 2384822 (2024)). Of a lattice whose standard primitive vectors are skewed, such as a rhombohedral
-    one with a small angle, the reduced ones are taken.
+    The axes of the standard conventional cell lie along x, y, z as far as possible, whatever the orientation of
+    ``atoms``: elastic constants then have the indices of the textbooks (Togo et al., Sci. Technol. Adv.
+    Mater. Meth. 4, 2384822 (2024)). Skewed primitive vectors, such as those of a rhombohedral lattice with a small
+    angle, are replaced by the reduced ones.
 
     :param tolerance: largest displacement of an atom from its symmetric place, in Å.
-    :raises CrystalError: when the structure is not periodic in all directions or spglib cannot make sense of it.
+    :raises CrystalError: when the structure is not periodic in all directions or spglib finds no symmetry.
     """
     if not atoms.pbc.all():
-        raise CrystalError('it is not periodic in all three directions: give a crystal')
+        raise CrystalError('the structure is not periodic in all three directions: give a crystal')
     found = _ask_spglib(spglib.standardize_cell, atoms, to_primitive=True, no_idealize=False, symprec=tolerance)
     cell, places, numbers = (np.asarray(part) for part in found)
     # The first atom at the origin: different cells of one crystal then mostly give the very same frames.
@@ -111,9 +111,9 @@ def rescaled(atoms: Atoms, ratio: float) -> Atoms:
 
 
 def _ask_spglib(function: Callable[..., t.Any], atoms: Atoms, **settings: t.Any) -> t.Any:
-    """Return what a function of spglib says of a crystal.
+    """Return the result of a function of spglib for a crystal.
 
-    :raises CrystalError: when it says nothing; by a switch that is global, spglib then raises or returns None.
+    :raises CrystalError: without a result: spglib then raises or returns None, depending on a global switch.
     """
     cell = (atoms.cell.array, atoms.get_scaled_positions(), atoms.numbers)
     try:
@@ -121,5 +121,5 @@ def _ask_spglib(function: Callable[..., t.Any], atoms: Atoms, **settings: t.Any)
     except spglib.SpglibError:
         found = None
     if found is None:
-        raise CrystalError(f'spglib finds no symmetry of {atoms.get_chemical_formula()}: are atoms too close?')
+        raise CrystalError(f'spglib finds no symmetry of {atoms.get_chemical_formula()}; its atoms may be too close')
     return found

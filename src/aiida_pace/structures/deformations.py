@@ -1,4 +1,4 @@
-"""Which frames of a crystal tell its equation of state, elastic constants, and phonons."""
+"""The frames of a crystal that determine equation of state, elastic constants, and phonons."""
 
 from __future__ import annotations
 
@@ -34,9 +34,9 @@ VOIGT = ('xx', 'yy', 'zz', 'yz', 'xz', 'xy')
 
 
 def volume_frames(crystal: Atoms, config: ValidationConfig) -> list[Atoms]:
-    """Return the crystal at evenly spaced volumes around its own, of the origins ``volume/0.9400``, ...
+    """Return the crystal at evenly spaced volumes around its own, with the origins ``volume/0.9400``, ...
 
-    Shape and fractional places are kept.
+    Shape and fractional coordinates stay the same.
     """
     ratios = np.linspace(1 - config.volume_range, 1 + config.volume_range, config.volume_count)
     return [_named(rescaled(crystal, float(ratio)), f'volume/{ratio:.4f}') for ratio in ratios]
@@ -49,16 +49,16 @@ def response_frames(crystal: Atoms, config: ValidationConfig) -> list[Atoms]:
 
 
 def strained_frames(crystal: Atoms, config: ValidationConfig) -> list[Atoms]:
-    """Return the crystal under the fewest strains that tell all elastic constants, of the origins ``strain/+xx``, ...
+    """Return the crystal under the fewest strains that determine all elastic constants; origins ``strain/+xx``, ...
 
-    Each is one component of Voigt's, of both signs unless symmetry makes them one; components that are combinations of
-    the images of earlier ones under the space group are left out: three frames for a cubic crystal. Atoms keep their
-    fractional places.
+    Each strain has one Voigt component, with both signs unless symmetry makes them equivalent; components that are
+    combinations of the images of earlier ones under the space group are left out: three frames for a cubic crystal.
+    Atoms keep their fractional coordinates.
     """
     rotations = SpaceGroup.of(crystal, config.symmetry_tolerance).rotations
     frames, known = [], np.empty((0, 9))
     for number, name in enumerate(VOIGT):
-        # The engineering strain, twice the component of the tensor for shears, has the size asked for.
+        # `strain` is the engineering strain: twice the component of the tensor for shears.
         strain = voigt_6_to_full_3x3_stress(np.eye(6)[number]) * config.strain / (1 if number < 3 else 2)
         images = np.einsum('kab,bc,kdc->kad', rotations, strain, rotations).reshape(-1, 9)
         reach = np.concatenate([known, images])
@@ -87,7 +87,7 @@ def needs_displacements(crystal: Atoms, config: ValidationConfig) -> bool:
 
 
 def displaced_frames(crystal: Atoms, config: ValidationConfig) -> list[Atoms]:
-    """Return the supercells, each with one atom displaced, that phonopy asks for: origins ``displacement/0``, ..."""
+    """Return phonopy's supercells with one displaced atom each; origins ``displacement/0``, ..."""
     return [
         _named(Atoms(numbers=cell.numbers, positions=cell.positions, cell=cell.cell, pbc=True), f'displacement/{index}')
         for index, cell in enumerate(phonopy_of(crystal, config).supercells_with_displacements or [])
@@ -97,7 +97,7 @@ def displaced_frames(crystal: Atoms, config: ValidationConfig) -> list[Atoms]:
 def phonopy_of(crystal: Atoms, config: ValidationConfig) -> Phonopy:
     """Return phonopy with its displacements for a primitive cell (Togo, J. Phys. Soc. Jpn. 92, 012001 (2023)).
 
-    Without phonons the primitive cell itself is enough: its Hessian is asked for, which is that of Γ.
+    Without phonons the primitive cell is enough, because only its Hessian, that of Γ, is needed.
     """
     from phonopy import Phonopy
     from phonopy.structure.atoms import PhonopyAtoms
@@ -113,19 +113,19 @@ def phonopy_of(crystal: Atoms, config: ValidationConfig) -> Phonopy:
 
 
 def commensurate_points(crystal: Atoms, config: ValidationConfig) -> dict[str, FloatArray]:
-    """Return the special points to compute phonons at: those asked for, or all that the supercell has exactly.
+    """Return the special points to compute phonons at: `qpoints`, or all that fit the supercell exactly.
 
-    :raises CrystalError: when a point that is asked for is not one of the lattice, or the supercell does not have it.
+    :raises CrystalError: when a point of `qpoints` is not one of the lattice, or does not fit the supercell.
     """
     points = special_points(crystal)
     products = {name: point * config.supercell for name, point in points.items()}
     exact = {name: points[name] for name, product in products.items() if np.allclose(product, np.round(product))}
     for name in config.qpoints or ():
         if name not in points:
-            raise CrystalError(f'its lattice has no special point {name} (`qpoints`), it has {", ".join(points)}')
+            raise CrystalError(f'the lattice has no special point {name} (`qpoints`): choose from {", ".join(points)}')
         if name not in exact:
             raise CrystalError(
-                f'the special point {name} (`qpoints`) does not fit into the `supercell` {config.supercell}, which has '
+                f'the special point {name} (`qpoints`) does not fit the `supercell` {config.supercell}, which has '
                 f'{", ".join(exact)}: give another supercell, or leave the point out'
             )
     return exact if config.qpoints is None else {name: exact[name] for name in config.qpoints}

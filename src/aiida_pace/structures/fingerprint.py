@@ -1,4 +1,4 @@
-"""Identity of structures: which frames are the same."""
+"""Fingerprints of structures: which frames are equal or alike."""
 
 from __future__ import annotations
 
@@ -23,22 +23,22 @@ __all__ = ('DistinctFrames', 'duplicate_indices', 'exact_fingerprints', 'near_du
 #: Coordinates are compared after rounding to this many digits after the point, in Å.
 EXACT_DECIMALS = 6
 
-#: Number of nearest neighbours, of each element, that surroundings are compared by.
+#: Number of nearest neighbours of each element in the comparison of surroundings.
 NEIGHBOURS = 24
 
-#: Marks that span the grid: lowest and highest distance to the nearest, a middle and the last neighbour.
+#: Marks that span the grid: lowest and highest distance to the first, a middle and the last neighbour.
 MARKS_OF_GRID = [0, NEIGHBOURS // 2, NEIGHBOURS - 1, -NEIGHBOURS, -NEIGHBOURS // 2, -1]
 
-#: Above this number of atoms neighbours are found with a tree instead of all pairs.
+#: Above this number of atoms neighbours are found with a tree, below from all pairs.
 MAX_ALL_PAIRS = 48
 
 
-#: The digests that were computed, as long as their frames are in memory; frames never change.
+#: Digests of the frames in memory; frames never change.
 _digests: WeakKeyDictionary[Frames, tuple[bytes, ...]] = WeakKeyDictionary()
 
 
 def exact_fingerprints(frames: Frames) -> tuple[bytes, ...]:
-    """Return one digest per frame; two frames share it when they are the same, atom by atom, after rounding to 1e-6 Å.
+    """Return one digest per frame; it is the same for frames that are equal, atom by atom, after rounding to 1e-6 Å.
 
     Atomic numbers, positions, cell and periodic directions count; labels, grades, weights and origins do not. Frames
     that differ by the order of their atoms, a translation or the choice of the cell have different digests.
@@ -76,10 +76,10 @@ def duplicate_indices(frames: Frames) -> list[int]:
 def near_duplicate_indices(
     frames: Frames, tolerance: float, *, known: Frames | None = None, cutoff: float = 6.0
 ) -> list[int]:
-    """Return the indices of frames that are like a frame kept before them, in rising order; see `DistinctFrames`.
+    """Return the indices of frames that are like an earlier kept frame, in rising order; see `DistinctFrames`.
 
     :param tolerance: in Å.
-    :param known: frames that count as kept before the first, such as those that are labelled already.
+    :param known: frames that count as kept from the start, such as those already labelled.
     :param cutoff: distances beyond it count as equal to it, in Å.
     :raises ValueError: when the tolerance is not above 0.
     """
@@ -94,13 +94,13 @@ class DistinctFrames:
 
     Two frames are alike when their atoms can be paired, element by element, so that the sorted distances of paired
     atoms to their `NEIGHBOURS` nearest neighbours of each element agree to the tolerance: their pointwise distance
-    distributions agree (Widdowson and Kurlin, Adv. Neural Inf. Process. Syst. 35, 24625 (2022)). Rotation,
-    reflection, translation, the order of atoms and the choice of the origin and the vectors of the cell change none of
-    these distances, and moving every atom by less than half the tolerance none by more than it. Frames with different
-    numbers of atoms are never alike.
+    distributions agree (Widdowson and Kurlin, Adv. Neural Inf. Process. Syst. 35, 24625 (2022)). The distances do not
+    depend on rotation, reflection, translation, the order of atoms and the choice of origin and cell vectors; moving
+    every atom by less than half the tolerance changes them by less than the tolerance. Frames with different numbers of
+    atoms are never alike.
 
-    The time to add a frame does not depend on how many there are, as long as the tolerance is well below the
-    differences between frames: a tolerance as large as thermal displacements makes it grow.
+    The time to add a frame does not depend on the number of frames, as long as the tolerance is well below the
+    differences between frames; with a tolerance as large as thermal displacements the time grows.
     """
 
     def __init__(self, tolerance: float, cutoff: float = 6.0) -> None:
@@ -111,7 +111,7 @@ class DistinctFrames:
         :raises ValueError: when the tolerance is not above 0.
         """
         if tolerance <= 0:
-            raise ValueError(f'the tolerance is {tolerance} Å; give a length above 0')
+            raise ValueError(f'the tolerance is {tolerance} Å: give a length above 0')
         self._tolerance = tolerance
         self._cutoff = cutoff
         self._kept: dict[tuple[t.Hashable, ...], _Kept] = defaultdict(_Kept)
@@ -123,7 +123,7 @@ class DistinctFrames:
         cell: npt.NDArray[np.float64],
         pbc: npt.NDArray[np.bool_],
     ) -> bool:
-        """Keep a frame unless it is like one that is kept; return whether it is kept.
+        """Keep a frame unless it is like a kept one; return whether it is kept.
 
         :param numbers: (N,) atomic numbers.
         :param positions: (N, 3) in Å.
@@ -140,7 +140,7 @@ class DistinctFrames:
         cell: npt.NDArray[np.float64],
         pbc: npt.NDArray[np.bool_],
     ) -> bool:
-        """Return whether a frame is like one that is kept; the arguments are those of `add`."""
+        """Return whether a frame is like a kept one; the arguments are those of `add`."""
         environments = _environments(numbers, positions, cell, pbc, self._cutoff)
         kept = self._kept.get(environments.kind)
         return kept is not None and kept.holds(environments, self._tolerance)
@@ -157,12 +157,12 @@ def _geometries(frames: Frames) -> t.Iterator[tuple[npt.NDArray[t.Any], ...]]:
 class _Environments:
     """The surroundings of the atoms of one frame.
 
-    :param kind: what must be equal in frames that are alike: composition, and whether they are periodic.
+    :param kind: composition and periodicity, which are equal in frames that are alike.
     :param starts: first atom of each element, ending with the number of atoms.
     :param distances: (N, elements * `NEIGHBOURS`) sorted distances to neighbours of each element, in Å; atoms are
         sorted by element.
-    :param profile: the same, every column sorted within each element: a necessary condition that is quick to compare.
-    :param marks: (2 * elements * `NEIGHBOURS`,) lowest and highest distance of each column, to look frames up by.
+    :param profile: ``distances`` with every column sorted within each element, for a quick necessary condition.
+    :param marks: (2 * elements * `NEIGHBOURS`,) lowest and highest distance of each column, to look frames up.
     """
 
     kind: tuple[t.Hashable, ...]
@@ -174,14 +174,14 @@ class _Environments:
 
 @dataclasses.dataclass
 class _Kept:
-    """Frames of one kind of which no two are alike, found by cells of a grid over some of their marks."""
+    """Frames of one kind of which no two are alike, in the cells of a grid over some of the marks."""
 
     frames: list[_Environments] = dataclasses.field(default_factory=list)
     cells: dict[tuple[int, ...], list[int]] = dataclasses.field(default_factory=lambda: defaultdict(list))
     marks: npt.NDArray[np.float32] = dataclasses.field(default_factory=lambda: np.empty((0, 0), dtype='f4'))
 
     def holds(self, new: _Environments, tolerance: float) -> bool:
-        """Return whether a frame is like one that is kept."""
+        """Return whether a frame is like a kept one."""
         home, beside = _cells(new, tolerance)
         near = itertools.product(*zip(home.tolist(), beside.tolist(), strict=True))
         candidates = np.array([i for cell in near if cell in self.cells for i in self.cells[cell]], dtype=int)
@@ -191,7 +191,7 @@ class _Kept:
         return any(_alike(new, self.frames[i], tolerance) for i in candidates)
 
     def add(self, new: _Environments, tolerance: float) -> bool:
-        """Keep a frame unless it is like one that is kept; return whether it is kept."""
+        """Keep a frame unless it is like a kept one; return whether it is kept."""
         if self.holds(new, tolerance):
             return False
         count = len(self.frames)
@@ -205,8 +205,8 @@ class _Kept:
 
 
 def _cells(new: _Environments, tolerance: float) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.int64]]:
-    """Return the cell of the grid that a frame is in and, of each mark, the nearer of the two beside it."""
-    # Cells of twice the tolerance: what is within it is in the same cell or in the nearer of the two beside it.
+    """Return the grid cell of a frame and, for each mark, the nearer of the two neighbouring cells."""
+    # With cells of twice the tolerance, marks within the tolerance are in the same cell or in the nearer neighbour.
     scaled = new.marks[MARKS_OF_GRID] / (2 * tolerance)
     home = np.floor(scaled).astype(int)
     return home, home + np.where(scaled - home < 0.5, -1, 1)
@@ -244,7 +244,7 @@ def _environments(
     for number, block in enumerate(blocks):
         column = number * NEIGHBOURS
         for start, stop in itertools.pairwise(starts):
-            # The first distance to an atom of the same element is that of the atom to itself, 0.
+            # The first distance to the own element is that of the atom to itself, 0.
             own = int(start == starts[number])
             values = block[start:stop, own : own + NEIGHBOURS]
             distances[start:stop, column : column + values.shape[1]] = np.minimum(values, cutoff)
@@ -258,7 +258,7 @@ def _alike(one: _Environments, other: _Environments, tolerance: float) -> bool:
     """Return whether the atoms of two frames of one kind can be paired with surroundings that agree."""
     if np.abs(one.profile - other.profile).max() > tolerance:
         return False
-    # One atom without a partner settles it; most frames that are not alike are found out by the very first.
+    # One atom without a partner is enough; the first atom already tells most frames apart.
     if np.abs(other.distances[: one.starts[1]] - one.distances[0]).max(axis=1).min() > tolerance:
         return False
     for start, stop in itertools.pairwise(one.starts):

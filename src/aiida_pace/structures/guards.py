@@ -1,4 +1,4 @@
-"""Which frames are fit for DFT, and new: distances, energies, grades, duplicates; every reject has a cause."""
+"""Which frames are new and fit for DFT: distances, energies, grades, duplicates; every rejection has a cause."""
 
 from __future__ import annotations
 
@@ -23,7 +23,7 @@ StrArray = npt.NDArray[np.str_]
 #: Curium, the last element whose covalent radius is known; for the others ASE's table holds a placeholder.
 LAST_KNOWN = 96
 
-#: Above this number of atoms neighbours are found with a tree instead of all pairs.
+#: Above this number of atoms neighbours are found with a tree, below from all pairs.
 MAX_ALL_PAIRS = 48
 
 
@@ -50,7 +50,7 @@ def closest_approach(
     :param positions: (N, 3) in Å, not necessarily inside the cell.
     :param cell: (3, 3) cell vectors as rows, in Å; those of directions that are not periodic may be zero.
     :param pbc: (3,) periodic directions.
-    :param limit: ratios at or above this are not looked for.
+    :param limit: ratios at or above this count as infinity.
     :returns: the ratio, or infinity when no pair is closer than ``limit`` times the sum of its radii.
     :raises ValueError: when the covalent radius of an element is not known.
     """
@@ -68,7 +68,7 @@ def closest_approach(
 
 
 def _closest_by_tree(radii: FloatArray, owners: npt.NDArray[np.int64], positions: FloatArray, limit: float) -> float:
-    """Return `closest_approach` of many atoms; their images are given by `images_within`."""
+    """Return `closest_approach` of many atoms, from their images by `images_within`."""
     pairs = cKDTree(positions).query_pairs(2 * limit * float(radii.max()), output_type='ndarray')
     pairs = pairs[pairs.min(axis=1, initial=len(positions)) < len(radii)]
     distances = np.linalg.norm(positions[pairs[:, 0]] - positions[pairs[:, 1]], axis=1)
@@ -80,16 +80,15 @@ def _closest_by_tree(radii: FloatArray, owners: npt.NDArray[np.int64], positions
 class GuardReport:
     """The verdict on a set of frames.
 
-    :param causes: (n,) why each frame was rejected, an empty string for those that pass: ``not_finite``,
-        ``short_distance``, ``energy_window`` or ``grade``, the first that holds in this order; or ``known`` and
-        ``duplicate``.
+    :param causes: (n,) cause of each rejection, an empty string for frames that pass: the first of ``not_finite``,
+        ``short_distance``, ``energy_window`` and ``grade`` that holds; or ``known`` or ``duplicate``.
     """
 
     causes: StrArray
 
     @property
     def mask(self) -> BoolArray:
-        """(n,) True for the frames that pass."""
+        """Mask (n,), True for the frames that pass."""
         return np.asarray(self.causes == '')
 
     @property
@@ -107,16 +106,16 @@ def check_frames(
     energy_window: tuple[float, float] | None = None,
     max_grade: float | None = None,
 ) -> GuardReport:
-    """Judge every frame; nothing is dropped here.
+    """Judge every frame; no frame is removed.
 
     :param closest: distances below this times the sum of the covalent radii are too short; 0 for no limit.
-    :param energy: (n,) total energy of each frame in eV, such as the potential gives; by default the frames' own.
-        NaN or infinity rejects a frame.
+    :param energy: (n,) total energy of each frame in eV, such as that of the potential; by default the label. NaN or
+        infinity rejects a frame.
     :param reference: (n,) or one number, in eV/atom, subtracted from the energy per atom before the window is applied.
     :param energy_window: lowest and highest energy per atom above ``reference``, in eV/atom.
     :param max_grade: frames with a higher grade are rejected; the frames must carry grades.
-    :raises ValueError: when a window is asked for without energies, or a covalent radius is not known.
-    :raises FramesError: when a grade is asked for and the frames carry none.
+    :raises ValueError: when there is a window but no energy, or a covalent radius is not known.
+    :raises FramesError: when there is a limit of the grade but the frames have no grades.
     """
     energy = frames.energy if energy is None else energy
     if energy_window is not None and energy is None:
@@ -140,15 +139,15 @@ def check_frames(
 
 
 def check_novelty(frames: Frames, tolerance: float, *, known: Frames | None = None) -> GuardReport:
-    """Reject frames that are like a ``known`` one, or a ``duplicate``: like one that passed before them.
+    """Reject frames that are like a ``known`` frame, and each ``duplicate`` of an earlier frame that passed.
 
     :param tolerance: largest difference between distances in frames that are alike, in Å; see `DistinctFrames`.
-    :param known: such as the frames that are labelled already.
+    :param known: frames such as those already labelled.
     :raises ValueError: when the tolerance is not above 0.
     """
     before, passed = DistinctFrames(tolerance), DistinctFrames(tolerance)
     if known is not None:
-        # Frames of another composition are never alike; there may be many of them.
+        # `known` may be large, and frames of another composition are never alike.
         compositions = {_composition(frames, index) for index in range(len(frames))}
         for index in range(len(known)):
             if _composition(known, index) in compositions:
@@ -172,13 +171,13 @@ def guard_walkers(
     tolerance: float,
     known: Frames | None = None,
 ) -> GuardReport:
-    """Judge the candidates of all walkers by `check_frames` and `check_novelty`; no walker is left with nothing.
+    """Judge the candidates of all walkers by `check_frames` and `check_novelty`; no walker loses all of them.
 
-    When every candidate of a walker is rejected, and none because it is there already, the last of its spare frames
-    that is acceptable takes their place. All other spare frames have the cause ``spare``: they are no candidates.
+    When every candidate of a walker is rejected, and none as a duplicate, the last acceptable spare frame of the walker
+    replaces the candidates. All other spare frames have the cause ``spare``: they are no candidates.
 
     :param walkers: (n,) the walker that each frame comes from.
-    :param is_spare: (n,) frames from before the halt, the last one nearest to it.
+    :param is_spare: (n,) frames from before the halt, the last one nearest to the halt.
     """
     causes = check_frames(frames, closest=closest).causes
     judged = np.flatnonzero((causes == '') & ~is_spare)
@@ -207,14 +206,14 @@ def check_energies(
     window: float | None,
     max_grade: float | None = None,
 ) -> GuardReport:
-    """Judge frames by energy and grade under the potential; of each walker at least one passes.
+    """Judge frames by energy and grade under the potential; at least one frame of each walker passes.
 
-    The energies per atom of a walker's frames are compared with the median of those that its molecular dynamics
-    visited. When all are rejected, the one nearest to this median passes.
+    The energy per atom of each frame is compared with the median over the frames that the molecular dynamics of the
+    walker visited. When all frames of a walker are rejected, the one nearest to the median passes.
 
     :param energy: (n,) energy of each frame relative to isolated atoms, in eV.
     :param walkers: (n,) the walker that each frame comes from.
-    :param is_visited: (n,) frames of the molecular dynamics; without any, all frames of the walker count.
+    :param is_visited: (n,) frames of the molecular dynamics; when a walker has none, all its frames count.
     :param window: largest difference from the median, in eV/atom.
     :param max_grade: frames with a higher grade are rejected; the frames must carry grades.
     """
@@ -243,5 +242,5 @@ def _geometry(
 
 
 def _composition(frames: Frames, index: int) -> bytes:
-    """Return what frames have in common that may be alike."""
+    """Return the composition of a frame; frames that are alike have the same."""
     return np.sort(frames.numbers[frames.atoms_slice(index)]).tobytes()

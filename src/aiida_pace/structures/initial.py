@@ -1,4 +1,4 @@
-"""The initial set: how many structures of which recipe the first labels are made of."""
+"""The initial set: the structures that are labelled first, and the number from each recipe."""
 
 from __future__ import annotations
 
@@ -15,7 +15,7 @@ from aiida_pace.config import CLOSEST, InitialSetConfig
 from aiida_pace.frames import Frames
 from aiida_pace.structures.fingerprint import DistinctFrames, duplicate_indices, near_duplicate_indices
 from aiida_pace.structures.guards import closest_approach
-from aiida_pace.structures.lattices import bond_of
+from aiida_pace.structures.lattices import COMPOUNDS, ELEMENTAL, bond_of, own_prototype
 from aiida_pace.structures.recipe_context import CUTOFF, RecipeContext
 from aiida_pace.structures.recipes import ALWAYS, RECIPES, isolated_atom
 from aiida_pace.structures.shares import split_count
@@ -29,6 +29,7 @@ __all__ = (
     'generate_initial_set',
     'generate_pool',
     'recipe_counts',
+    'validate_keys',
     'validate_user_structure',
 )
 
@@ -43,23 +44,23 @@ def generate_initial_set(
     closest: float = CLOSEST,
     cutoff: float = CUTOFF,
 ) -> Frames:
-    """Return exactly ``count`` frames: an isolated atom per element first (they count), then the recipes in turn.
+    """Return exactly ``count`` frames: first one isolated atom per element (included in ``count``), then the recipes.
 
-    The same arguments give the same frames. `bond_sources` tells where the lattice constants come from; one that is
-    only an estimate gives a warning and a wider range of volumes.
+    The same arguments give the same frames. `bond_sources` gives the source of each lattice constant; an estimated one
+    causes a warning and a wider range of volumes.
 
     :param elements: one chemical symbol or several.
     :param count: number of frames in all.
-    :param seed: of the random generator, or the generator itself; by default that of a campaign.
-    :param config: the settings of the recipes; by default those of `InitialSetConfig`.
-    :param structures: the user's own structures, for the recipe ``user``.
+    :param seed: of the random generator, or the generator itself; the default is that of a campaign.
+    :param config: the settings of the recipes.
+    :param structures: structures of the user, for the recipe ``user``.
     :param closest: no distance is shorter than this times the sum of the two covalent radii.
-    :param cutoff: of the fit, in Å: dimers and trimers reach out to it.
+    :param cutoff: of the fit, in Å: the largest distance in dimers and trimers.
     :returns: frames whose ``origin`` is the name of the recipe: ``isolated_atom``, ``dimer``, ``trimer``,
         ``bulk/fcc``, ``compound/rocksalt``, ``alloy/bcc``, ``supercell/fcc``, ``vacancy``, ``interstitial``,
         ``surface/fcc111``, ``packing``, ``user``.
-    :raises ValueError: when an element is unknown, ``count`` is too small for the isolated atoms, no recipe with a
-        share applies, or a structure of the user's is not fit.
+    :raises ValueError: when an element is unknown, a key of the settings names another one, ``count`` is too small for
+        the isolated atoms, no recipe with a share applies, or a structure of the user is not fit.
     """
     config = config or InitialSetConfig()
     elements = _elements(elements)
@@ -68,18 +69,18 @@ def generate_initial_set(
     frames = _made(counts, RecipeContext(elements, config, rng, tuple(structures), closest, cutoff))
     if duplicates := duplicate_indices(frames):
         raise ValueError(
-            f'the settings leave room for fewer than {count} distinct frames (`{frames.origin[duplicates[0]]}` repeats '
-            'itself); ask for fewer or raise `displacement`, `strain` or `volumes`'
+            f'the settings give fewer than {count} distinct frames (`{frames.origin[duplicates[0]]}` repeats): lower '
+            '`count`, or raise `displacement`, `strain` or `volumes`'
         )
     return frames
 
 
 @dataclasses.dataclass(frozen=True)
 class Pool:
-    """What an initial set is chosen from.
+    """The frames that an initial set is chosen from.
 
-    :param frames: no two of them alike; those of `ALWAYS` belong in the set.
-    :param duplicates: number of frames that were left out because they are like another, by recipe.
+    :param frames: no two of them alike; those of the recipes `ALWAYS` belong in the set.
+    :param duplicates: by recipe, the number of frames left out because they are like another frame.
     """
 
     frames: Frames
@@ -96,10 +97,10 @@ def generate_pool(
     closest: float = CLOSEST,
     cutoff: float = CUTOFF,
 ) -> Pool:
-    """Return the isolated atoms, dimers and trimers of a set of ``count`` frames, and what to choose the rest from.
+    """Return the isolated atoms, dimers and trimers of a set of ``count`` frames, and frames to choose the rest from.
 
-    Of the latter there are ``config.pool_count``, by their shares; all of the user's are among them. Parameters, frames
-    and errors are those of `generate_initial_set`, but that frames like others are left out instead of refused.
+    The latter are ``config.pool_count`` frames, by the shares, with all structures of the user. Parameters, frames and
+    errors are those of `generate_initial_set`, except that frames like others are left out instead of refused.
     """
     config = config or InitialSetConfig()
     elements = _elements(element)
@@ -118,14 +119,14 @@ def generate_pool(
 def choose_from_pool(
     frames: Frames, count: int, *, seed: int | np.random.Generator, ranked: Sequence[int] = ()
 ) -> list[int]:
-    """Return the indices of the ``count`` frames of an initial set, or of all frames when there are no more.
+    """Return the indices of the ``count`` frames of an initial set, or of all frames when there are fewer.
 
-    First come the frames of `ALWAYS`, then those of ``ranked``, then others at random, of each recipe as large a part
-    of what is left of it.
+    First come the frames of `ALWAYS`, then those of ``ranked``, then others at random, the same part of the remaining
+    frames of each recipe.
 
     :param frames: those of a `Pool`.
     :param seed: of the random generator, or the generator itself.
-    :param ranked: indices of frames, those to be preferred first.
+    :param ranked: indices of preferred frames, the best one first.
     """
     rng = np.random.default_rng(seed)
     recipes = np.array([_recipe(origin) for origin in frames.origin], dtype=object)
@@ -139,7 +140,7 @@ def choose_from_pool(
 
 
 def recipe_counts(frames: Frames) -> dict[str, int]:
-    """Return the number of frames of each recipe, variants of it such as ``bulk/fcc`` together."""
+    """Return the number of frames of each recipe; variants such as ``bulk/fcc`` count together."""
     return dict(sorted(Counter(_recipe(origin) for origin in frames.origin).items()))
 
 
@@ -150,34 +151,38 @@ def _recipe(origin: str) -> str:
 def applicable_shares(
     elements: Sequence[str], config: InitialSetConfig, *, has_structures: bool = False
 ) -> dict[str, float]:
-    """Return the shares of the recipes that can make something: some need two elements, one the user's structures."""
+    """Return the shares of the recipes that apply: some need two elements, one needs structures of the user."""
     unfit = {*(() if len(elements) > 1 else ('compound', 'alloy')), *(() if has_structures else ('user',))}
     return {name: share for name, share in config.shares.items() if share > 0 and name not in unfit}
 
 
 def _counts(elements: Sequence[str], count: int, config: InitialSetConfig, *, has_structures: bool) -> dict[str, int]:
     """Return the number of frames of each recipe in a set, isolated atoms first."""
+    if error := validate_keys(elements, config):
+        raise ValueError(error)
     isolated = len(elements) if config.isolated_atoms else 0
     if isolated > count:
-        raise ValueError(f'`count` is {count}, less than the {isolated} isolated atoms; raise it or leave them out')
+        raise ValueError(
+            f'`count` is {count}, fewer than the isolated atoms, {isolated}: raise `count`, or leave them out'
+        )
     applies = applicable_shares(elements, config, has_structures=has_structures)
     if not applies and count > isolated:
-        raise ValueError('no recipe with a share above 0 applies to these elements; raise one in `shares`')
+        raise ValueError('no recipe with a share above 0 applies to these elements: raise a share in `shares`')
     shares = {name: applies.get(name, 0.0) for name in RECIPES}
     return {'isolated_atom': isolated} | split_count(count - isolated, shares)
 
 
 def _made(counts: Mapping[str, int], given: RecipeContext) -> Frames:
-    """Return the frames, of each recipe as many as ``counts`` says."""
+    """Return ``counts`` frames of each recipe."""
     elements, config = given.elements, given.config
     for symbol, sentence in bond_sources(elements, config).items():
         if bond_of(symbol, config.lattice_constants).estimated:
-            warnings.warn(f'{sentence}; `lattice_constants` takes a better one', stacklevel=3)
+            warnings.warn(f'{sentence}: give a better value in `lattice_constants`', stacklevel=3)
     for index, atoms in enumerate(given.structures):
         if error := validate_user_structure(atoms, elements, given.closest):
             raise ValueError(f'structure {index} {error}')
     images = [isolated_atom(symbol, config) for symbol in elements[: counts['isolated_atom']]]
-    # Each recipe has a generator of its own: more frames of one leave the others as they are.
+    # Each recipe has its own generator, so that the number of frames of one recipe does not change the others.
     generators = dict(zip(RECIPES, given.rng.spawn(len(RECIPES)), strict=True))
     distinct = DistinctFrames(config.distinct)
     for name in RECIPES:
@@ -188,7 +193,7 @@ def _made(counts: Mapping[str, int], given: RecipeContext) -> Frames:
 def _distinct_images(name: str, count: int, given: RecipeContext, distinct: DistinctFrames) -> list[Atoms]:
     """Return ``count`` structures of a recipe; those like earlier ones are drawn again, ``count`` times at most.
 
-    A recipe with few degrees of freedom, such as the dimer, may have no room for so many: then some are alike.
+    A recipe with few degrees of freedom, such as the dimer, may not give so many: then some are alike.
     """
     images: list[Atoms] = []
     spare = count
@@ -206,7 +211,7 @@ def _distinct_images(name: str, count: int, given: RecipeContext, distinct: Dist
 
 
 def atoms_per_element(frames: Frames) -> dict[str, int]:
-    """Return the number of atoms of each element, those of isolated atoms left out: they have no neighbours to fit."""
+    """Return the number of atoms of each element, without isolated atoms, which have no neighbours to fit."""
     counts: Counter[str] = Counter()
     for index in range(len(frames)):
         part = frames.numbers[frames.atoms_slice(index)]
@@ -216,7 +221,7 @@ def atoms_per_element(frames: Frames) -> dict[str, int]:
 
 
 def bond_sources(element: str | Sequence[str], config: InitialSetConfig | None = None) -> dict[str, str]:
-    """Return one sentence per element that says how long its bonds are taken to be and how that is known."""
+    """Return one sentence per element with the assumed bond length and the source of the length."""
     constants = (config or InitialSetConfig()).lattice_constants
     bonds = {symbol: bond_of(symbol, constants) for symbol in _elements(element)}
     return {
@@ -226,7 +231,10 @@ def bond_sources(element: str | Sequence[str], config: InitialSetConfig | None =
 
 
 def _elements(element: str | Sequence[str]) -> tuple[str, ...]:
-    """Return the elements, each once, sorted; refuse unknown ones and none."""
+    """Return the elements, sorted and unique.
+
+    :raises ValueError: when there is no element, or an element is unknown.
+    """
     elements = tuple(sorted({element} if isinstance(element, str) else set(element)))
     if not elements:
         raise ValueError('no element is given')
@@ -235,14 +243,36 @@ def _elements(element: str | Sequence[str]) -> tuple[str, ...]:
     return elements
 
 
+def validate_keys(elements: Sequence[str], config: InitialSetConfig) -> str | None:
+    """Return what is wrong with a key of ``lattice_constants`` or ``composition``, None when all can be used.
+
+    :param elements: those of the set.
+    """
+    known = ', '.join(elements)
+    own = {prototype.name for element in elements if (prototype := own_prototype(element)) is not None}
+    prototypes = list(dict.fromkeys([*ELEMENTAL, *sorted(own), *COMPOUNDS]))
+    for key in config.lattice_constants:
+        *symbols, prototype = key.split('-')
+        if not symbols or prototype not in prototypes:
+            return (
+                f'`lattice_constants` has the key `{key}`: give `element-prototype` or `element-element-prototype`; '
+                f'the prototypes are {", ".join(prototypes)}'
+            )
+        if foreign := sorted(set(symbols) - set(elements)):
+            return f'`lattice_constants` has the key `{key}`: {foreign[0]} is not among the elements {known}'
+    if foreign := sorted(set(config.composition) - set(elements)):
+        return f'`composition` has the key `{foreign[0]}`, which is not among the elements {known}'
+    return None
+
+
 def validate_user_structure(atoms: Atoms, elements: Sequence[str], closest: float) -> str | None:
-    """Return why a structure of the user's cannot be taken: other elements, mixed periods, or atoms too close."""
+    """Return why a structure of the user is refused (other elements, mixed periods, atoms too close), else None."""
     foreign = set(atoms.get_chemical_symbols()) - set(elements)
     if foreign:
-        return f'holds {min(foreign)}, which is not among the elements {tuple(elements)}'
+        return f'holds {min(foreign)}, which is not among the elements {", ".join(elements)}'
     if atoms.pbc.any() and not atoms.pbc.all():
-        return 'is periodic in some directions only; add vacuum and make it periodic'
+        return 'is periodic in some directions only: add vacuum and make the structure periodic in all directions'
     geometry = (atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc)
     if closest_approach(*geometry, limit=closest) < closest:
-        return f'has atoms closer than {closest} of the sum of their covalent radii'
+        return f'has atoms closer than {closest} times the sum of their covalent radii'
     return None

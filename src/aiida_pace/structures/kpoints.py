@@ -1,4 +1,4 @@
-"""Meshes of k-points that stay the same from frame to frame."""
+"""Meshes of k-points that are the same for all frames of a crystal."""
 
 from __future__ import annotations
 
@@ -19,10 +19,10 @@ DENSEST = 2.0
 def steady_distance(crystals: Iterable[Atoms], distance: float, stretch: float) -> float:
     """Return the largest distance between k-points, at most the given one, at which strain changes no mesh.
 
-    A mesh made from a distance has ceil(|b| / distance) points along each reciprocal vector b: one of them comes or
-    goes when the cell changes a little, and the energy jumps: by more than a strain costs that is worth a finite
-    difference. Differences between frames of one crystal need one mesh. When there is no such distance, the one that
-    changes the fewest.
+    A mesh made from a distance has ceil(|b| / distance) points along each reciprocal vector b: the number may change
+    with a small strain, and the energy jumps, by more than the strain energy of a finite difference. Differences
+    between frames of one crystal need the same mesh. When there is no such distance, the result is the distance that
+    changes the fewest meshes.
 
     :param crystals: primitive cells.
     :param distance: in 1/Å, 2π included.
@@ -30,10 +30,10 @@ def steady_distance(crystals: Iterable[Atoms], distance: float, stretch: float) 
     """
     lengths = np.concatenate([2 * np.pi * np.linalg.norm(atoms.cell.reciprocal().array, axis=1) for atoms in crystals])
     longest, shortest = lengths / (1 - stretch), lengths / (1 + stretch)
-    # The largest distance that gives a number of points is where the longest vector just fits it.
+    # The largest distance with a given number of points is the longest vector over that number.
     counts = [np.arange(np.ceil(length / distance), np.ceil(DENSEST * length / distance) + 1) for length in longest]
     fitting = np.concatenate([length / count for length, count in zip(longest, counts, strict=True)])
-    # Rounded up, so that a vector that just fits still does; and for the same number on every machine.
+    # Rounded up, so that the longest vector still fits, and the result is the same on every machine.
     candidates = np.ceil(1e6 * fitting) / 1e6
     candidates = np.unique(np.append(candidates[candidates < distance], distance))[::-1]
     changes = [int(np.sum(np.ceil(longest / one) > np.ceil(shortest / one))) for one in candidates]

@@ -1,4 +1,4 @@
-"""Bond lengths and crystal prototypes: where lattice constants come from, and cells of any size of them."""
+"""Bond lengths, lattice constants, and supercells of crystal prototypes."""
 
 from __future__ import annotations
 
@@ -20,7 +20,7 @@ __all__ = ('COMPOUNDS', 'ELEMENTAL', 'Bond', 'Prototype', 'bond_of', 'lattice_co
 
 FloatArray = npt.NDArray[np.float64]
 
-#: Structures of ASE's table that `ase.build.bulk` builds completely; the others need a basis that it does not have.
+#: Structures of ASE's table that `ase.build.bulk` builds completely; the others need a basis that ASE lacks.
 TRUSTED = ('fcc', 'bcc', 'hcp', 'diamond', 'sc', 'bct', 'rhombohedral')
 
 
@@ -29,8 +29,8 @@ class Prototype:
     """A crystal structure in units of its lattice constant.
 
     :param cell: primitive cell vectors as rows.
-    :param basis: fractional coordinates of the atoms in it.
-    :param sites: which element of a compound sits on each of them.
+    :param basis: fractional coordinates of the atoms.
+    :param sites: index of the element of a compound at each atom of the basis.
     :param coordination: number of nearest neighbours.
     :param distance: distance of the nearest neighbours.
     """
@@ -77,12 +77,12 @@ COMPOUNDS = {
 
 @dataclasses.dataclass(frozen=True)
 class Bond:
-    """Distance of nearest neighbours of an element, and how it is known.
+    """Distance of nearest neighbours of an element, with its source.
 
     :param length: in Å, at ``coordination`` neighbours.
     :param coordination: number of nearest neighbours.
-    :param source: one clause that says where the length comes from.
-    :param estimated: whether it is a guess from the covalent radius, good to some 20 %.
+    :param source: one clause on the source of the length.
+    :param estimated: whether the length is estimated from the covalent radius, to some 20 %.
     """
 
     length: float
@@ -91,15 +91,15 @@ class Bond:
     estimated: bool = False
 
     def at(self, coordination: float) -> float:
-        """Return the length in Å with another number of neighbours (Pauling, J. Am. Chem. Soc. 69, 542 (1947))."""
+        """Return the length in Å for another number of neighbours (Pauling, J. Am. Chem. Soc. 69, 542 (1947))."""
         return max(self.length + 0.6 * float(np.log10(coordination / self.coordination)), 0.6 * self.length)
 
 
 def bond_of(element: str, constants: Mapping[str, float] | None = None) -> Bond:
-    """Return the bond of an element: from the user's constant, else ASE's table, else the covalent radius.
+    """Return the bond of an element: from the given constant, else ASE's table, else the covalent radius.
 
     :param constants: lattice constants in Å, by ``element-prototype``, such as ``{'Al-fcc': 4.04}``.
-    :raises ValueError: when the element is unknown or nothing is known of it.
+    :raises ValueError: when the element is unknown, or has no known covalent radius.
     """
     for key, constant in (constants or {}).items():
         symbol, _, name = key.partition('-')
@@ -123,17 +123,17 @@ def _tabulated_bond(element: str) -> Bond:
     if prototype is not None:
         length = float(state['a']) * prototype.distance
         return Bond(length, prototype.coordination, f'{symmetry} {element} in the table of ASE')
-    # Over the metals of ASE's table this is right on average and within 20 % (0.84 to 1.2 of the bond).
+    # Over the metals of ASE's table the estimate is right on average and within 20 % (0.84 to 1.2 of the bond).
     length = 2 * float(radii_of(np.array([number]))[0])
     return Bond(length, 12, 'an estimate: twice the covalent radius, good to some 20 %', estimated=True)
 
 
 @functools.cache
 def own_prototype(element: str) -> Prototype | None:
-    """Return the structure that the element has in ASE's table (c/a included), or None when that has none."""
+    """Return the structure of the element in ASE's table (c/a included), or None."""
     state: dict[str, t.Any] = reference_states[atomic_numbers[element]] or {}
     symmetry = state.get('symmetry')
-    # Se and Te are listed as hcp, which their chains are not.
+    # ASE's table lists Se and Te, which form chains, as hcp.
     if symmetry not in TRUSTED or element in ('Se', 'Te'):
         return None
     if symmetry in ELEMENTAL and symmetry != 'hcp':
@@ -156,11 +156,11 @@ def _row(vector: FloatArray) -> tuple[float, float, float]:
 def lattice_constant(prototype: Prototype, elements: Sequence[str], constants: Mapping[str, float]) -> float:
     """Return the lattice constant in Å of a prototype with ``elements`` on its sites.
 
-    The user's constant comes first; else the bond is the mean of the elements' bonds at the prototype's coordination.
+    A given constant comes first; else the bond is the mean of the elements' bonds at the prototype's coordination.
 
     :param elements: the element of every atom of the basis, or one per distinct site; a random alloy repeats them.
     :param constants: by ``element-prototype`` or ``element-element-prototype``.
-    :raises ValueError: when nothing is known of an element.
+    :raises ValueError: when the covalent radius of an element is not known.
     """
     given = constants.get('-'.join([*dict.fromkeys(elements), prototype.name]))
     if given is not None:
@@ -189,7 +189,7 @@ def supercell(prototype: Prototype, matrix: tuple[int, ...]) -> tuple[FloatArray
 
 
 def random_matrix(size: int, rng: np.random.Generator) -> tuple[int, ...]:
-    """Return a random Hermite normal form with determinant ``size``, as `supercell` takes it."""
+    """Return a random Hermite normal form with determinant ``size``, for `supercell`."""
     h11 = int(rng.choice([d for d in range(1, size + 1) if size % d == 0]))
     rest = size // h11
     h22 = int(rng.choice([d for d in range(1, rest + 1) if rest % d == 0]))
@@ -205,13 +205,13 @@ def compact_supercell(
     return min(candidates, key=lambda candidate: float(np.linalg.norm(np.linalg.inv(candidate[0]), axis=0).max()))
 
 
-#: Miller indices of surfaces: of the cubic cell of cubic structures, of the primitive cell of the others.
+#: Miller indices of surfaces, for the cubic cell of cubic structures and the primitive cell of others.
 CUBIC_FACETS = ((1, 1, 1), (1, 0, 0), (1, 1, 0), (2, 1, 0), (2, 1, 1))
 OTHER_FACETS = ((0, 0, 1), (1, 0, 0), (1, 1, 0), (1, 0, 1), (1, 0, 2))
 
 
 def facets_of(prototype: Prototype) -> tuple[tuple[int, int, int], ...]:
-    """Return the facets that surfaces of this structure are cut along."""
+    """Return the Miller indices of the surfaces of a structure."""
     return CUBIC_FACETS if _is_cubic(prototype) else OTHER_FACETS
 
 
@@ -228,7 +228,7 @@ def facet_cell(prototype: Prototype, facet: tuple[int, int, int]) -> tuple[Float
     primitive = np.array(prototype.cell)
     combinations = np.array(list(np.ndindex(9, 9, 9))) - 4
     combinations = combinations[np.any(combinations != 0, axis=1)]
-    # A plane of the cubic cell is a plane of the primitive one, with these indices up to a factor.
+    # Indices of the same plane in the primitive cell, up to a factor.
     indices = np.round(primitive @ np.array(facet) * 2).astype(int) if _is_cubic(prototype) else np.array(facet)
     level = combinations @ (indices // np.gcd.reduce(indices))
     vectors = combinations @ primitive

@@ -15,22 +15,22 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 
 
-#: More images of a cell than this are worth choosing short vectors for it.
+#: With more images than this, the cell is reduced first.
 MANY_IMAGES = 343
 
-#: Images are looked for up to this many cells away: a reduced cell so thin has atoms far too close in the nearest ones.
+#: Farthest image that is considered, in cells: in a thinner reduced cell the nearest images are far too close anyway.
 FARTHEST_IMAGE = 20
 
 
 def wrapped_vectors(
     positions: FloatArray, others: FloatArray, cell: FloatArray, pbc: npt.NDArray[np.bool_], reach: float
 ) -> tuple[FloatArray, FloatArray]:
-    """Return vectors from each position to each of ``others`` and the shifts to add for all images within ``reach``.
+    """Return vectors from each position to each of ``others``, and the shifts that give all images within ``reach``.
 
     :param positions: (p, 3) in Å.
     :param others: (q, 3) in Å.
     :returns: (p, q, 3) vectors and (s, 3) shifts, of which one is zero: every image nearer than ``reach`` is a vector
-        plus a shift, and so are some that are farther.
+        plus a shift; some of these sums are farther.
     """
     cell = whole_cell(cell, pbc)
     inverse = np.linalg.inv(cell)
@@ -46,8 +46,8 @@ def wrapped_vectors(
 
 
 def _image_counts(inverse: npt.NDArray[np.floating], pbc: npt.NDArray[np.bool_], reach: float) -> IntArray:
-    """Return how many cells away, in each direction, images of wrapped differences can be within ``reach``."""
-    # The norm of a column of the inverse is one over the height of the cell; a wrapped difference is at most 1/2.
+    """Return the number of cells, in each direction, within which images of wrapped differences may be in ``reach``."""
+    # The norm of a column of the inverse is 1 / height of the cell; a wrapped difference is at most 1/2.
     counts = np.where(pbc, np.floor(reach * np.linalg.norm(inverse, axis=0) + 0.5), 0)
     return np.minimum(counts, FARTHEST_IMAGE).astype('i8')
 
@@ -55,9 +55,9 @@ def _image_counts(inverse: npt.NDArray[np.floating], pbc: npt.NDArray[np.bool_],
 def images_within(
     positions: FloatArray, cell: FloatArray, pbc: npt.NDArray[np.bool_], reach: float
 ) -> tuple[IntArray, FloatArray]:
-    """Return the atoms, moved into one reduced cell, and all periodic images of them nearer than ``reach`` to it.
+    """Return the atoms, moved into one reduced cell, and their periodic images nearer than ``reach`` to that cell.
 
-    :returns: (m,) atom that each is an image of, the ``N`` atoms themselves first, and (m, 3) positions in Å.
+    :returns: (m,) index of the atom of each image, the ``N`` atoms themselves first, and (m, 3) positions in Å.
     """
     cell = reduced_cell(whole_cell(cell, pbc), pbc)
     inverse = np.linalg.inv(cell)

@@ -1,4 +1,4 @@
-"""Which labels are implausible: forces and energies that no structure fit for DFT has."""
+"""Implausible labels: forces and energies beyond those of any structure fit for DFT."""
 
 from __future__ import annotations
 
@@ -11,15 +11,15 @@ __all__ = ('composition', 'implausible_labels', 'robust_references')
 
 FloatArray = npt.NDArray[np.float64]
 
-#: Labels per element from which on the energies are compared with each other: fewer have no majority.
+#: Least number of labels per element to compare energies with each other: fewer have no majority.
 MIN_LABELS = 3
 
-#: Steps of the iteration, and the residual below which all count the same, in eV/atom.
+#: Largest number of iterations, and the residual below which all labels have the same weight, in eV/atom.
 MAX_STEPS, FLOOR = 100, 1e-4
 
 
 def composition(frames: Frames) -> dict[int, npt.NDArray[np.int64]]:
-    """Return by atomic number the (n,) number of atoms of that element in each frame."""
+    """Return, by atomic number, the numbers (n,) of atoms of the element in each frame."""
     starts = frames.offsets[:-1]
     return {
         int(number): np.add.reduceat((frames.numbers == number).astype('i8'), starts)
@@ -28,20 +28,20 @@ def composition(frames: Frames) -> dict[int, npt.NDArray[np.int64]]:
 
 
 def robust_references(counts: npt.NDArray[np.integer], energies: FloatArray) -> FloatArray | None:
-    """Return the energy per atom of each element that explains most energies, whatever a minority says.
+    """Return the energy per atom of each element that fits most energies, robust against a minority of outliers.
 
-    Least absolute deviations of the energies per atom, the median when there is one element, by reweighted least
+    The least absolute deviations of the energies per atom (the median when there is one element) by reweighted least
     squares (E. J. Schlossmacher, J. Am. Stat. Assoc. 68, 857 (1973)).
 
     :param counts: (n, e) number of atoms of each element in each frame.
     :param energies: (n,) total energies in eV.
-    :returns: (e,) in eV/atom, or None when there are too few energies to tell which are implausible.
+    :returns: (e,) in eV/atom, or None when there are too few energies.
     """
     if len(energies) < MIN_LABELS * counts.shape[1]:
         return None
     sizes = counts.sum(axis=1)
     shares, per_atom = counts / sizes[:, None], energies / sizes
-    # The median as the origin: the weights of the first step then know already which energies are far off.
+    # With the median as origin, energies that are far off have small weights from the first step on.
     origin = float(np.median(per_atom))
     weights = 1 / np.maximum(np.abs(per_atom - origin), FLOOR) if counts.shape[1] == 1 else np.ones(len(energies))
     references = np.zeros(counts.shape[1])
@@ -53,7 +53,7 @@ def robust_references(counts: npt.NDArray[np.integer], energies: FloatArray) -> 
         if is_settled:
             break
         weights = 1 / np.maximum(np.abs(per_atom - origin - shares @ references), FLOOR)
-    # The shares of a frame add up to one: the origin comes back by adding it to every element.
+    # The shares of a frame add up to 1, so the origin is added to every element.
     return np.asarray(references + origin)
 
 
@@ -63,7 +63,7 @@ def implausible_labels(
     """Return the cause, by index, of every implausible label; ``implausible force`` before ``implausible energy``.
 
     :param frames: labelled frames.
-    :param references: energy per atom by atomic number, in eV; None leaves the energies alone.
+    :param references: energy per atom by atomic number, in eV; None for no check of energies.
     :param max_force: largest force on an atom, in eV/Å.
     :param energy_window: lowest and highest energy per atom above the references, in eV/atom.
     :raises ValueError: when the frames carry no labels.

@@ -1,4 +1,4 @@
-"""Which labelled frames from elsewhere are implausible: distances, forces, energies and stresses no DFT run gives."""
+"""Implausible imported frames: distances, forces, energies and stresses that no DFT run gives."""
 
 from __future__ import annotations
 
@@ -12,38 +12,38 @@ from aiida_pace.structures.outliers import composition, robust_references
 
 __all__ = ('implausible_frames',)
 
-#: Shortest distance over the sum of the covalent radii, as of a dimer squeezed to half its bond; 0.34 Å in H2.
+#: Least distance over the sum of the covalent radii, that of a dimer at half its bond length; 0.34 Å for H2.
 MIN_RATIO = 0.55
 
-#: In eV/Å. O2 at 0.7 of its bond, one of the stiffest dimers of a training set, has 79 eV/Å.
+#: Largest force, in eV/Å. O2 at 0.7 of its bond length, one of the stiffest dimers, has 79 eV/Å.
 MAX_FORCE = 100.0
 
-#: Lowest and highest energy above what most frames say of the elements, in eV/atom: no solid binds as strongly.
+#: Lowest and highest energy above the robust references of the elements, in eV/atom: no solid binds so strongly.
 ENERGY_WINDOW = (-20.0, 50.0)
 
-#: Energy of the Thomas-Fermi atom, a lower limit of that of any atom, over Z to the power 7/3, in eV
-#: (E. H. Lieb and B. Simon, Adv. Math. 23, 22 (1977)); and the binding it is allowed in addition, in eV/atom.
+#: Energy of the Thomas-Fermi atom over Z to the power 7/3, in eV, a lower limit for any atom (E. H. Lieb and B. Simon,
+#: Adv. Math. 23, 22 (1977)); and the largest binding energy below that limit, in eV/atom.
 THOMAS_FERMI, BINDING = -20.92, 20.0
 
 #: Stress times volume in eV/atom: largest in one frame, and largest median of a set. A solid has about 10 at the
 #: pressure of its bulk modulus.
 MAX_VIRIAL, MAX_MEDIAN_VIRIAL = 60.0, 8.0
 
-#: Units that stresses come in by mistake, in eV/Å³.
+#: Wrong units of stresses in files, in eV/Å³.
 STRESS_UNITS = {'GPa': 1 / 160.2176634, 'kbar': 1 / 1602.176634, 'MPa': 1 / 160217.6634, 'bar': 1 / 1602176.634}
 
-#: Range in Å of the vectors to neighbours that vanish in sum on a site of symmetry, and the sum that is not 0.
+#: Range in Å of a weighted sum of the vectors to neighbours, which is 0 on a symmetric site, and the limit of that sum.
 SYMMETRY_RANGE, ASYMMETRY = 5.0, 0.02
 
-#: Atoms above which a message does not look for the pair.
+#: Largest number of atoms for which all pairs are compared.
 MAX_PAIRS = 300
 
 
 def implausible_frames(frames: Frames) -> dict[int, tuple[str, str]]:
-    """Return, by index, why a frame is implausible and what shows it; the first cause that holds.
+    """Return, by index of the implausible frames, the cause and the evidence.
 
-    In this order: short distance, force, forces that are all 0 where symmetry does not make them so, energy, stress.
-    Frames without labels are looked at for distances only.
+    The cause is the first that holds: short distance, force, forces that are all 0 without symmetry, energy, stress. In
+    frames without labels only distances are checked.
     """
     causes: dict[int, tuple[str, str]] = {}
     if len(frames) == 0:
@@ -63,7 +63,7 @@ def _distances(frames: Frames) -> dict[int, tuple[str, str]]:
         place = frames.numbers[part], frames.positions[part], frames.cells[index], frames.pbc[index]
         try:
             is_close = closest_approach(*place, limit=MIN_RATIO) < MIN_RATIO
-        except ValueError:  # an element whose radius nobody knows
+        except ValueError:  # an element without a known radius
             continue
         if is_close:
             causes[index] = ('two atoms far closer than a bond', _closest_pair(*place))
@@ -73,7 +73,7 @@ def _distances(frames: Frames) -> dict[int, tuple[str, str]]:
 def _closest_pair(
     numbers: npt.NDArray[np.integer], positions: FloatArray, cell: FloatArray, pbc: npt.NDArray[np.bool_]
 ) -> str:
-    """Return the pair of atoms that is closest for its radii, and its distance."""
+    """Return the words for the pair of atoms that is closest relative to the radii, with its distance."""
     if len(numbers) > MAX_PAIRS:
         return ''
     radii = radii_of(numbers)
@@ -92,7 +92,7 @@ def _closest_pair(
 
 
 def _forces(frames: Frames) -> dict[int, tuple[str, str]]:
-    """Return the frames with a force larger than any that is worth a fit."""
+    """Return the frames with a force above the limit."""
     assert frames.forces is not None
     strength = np.linalg.norm(frames.forces, axis=1)
     strongest = np.maximum.reduceat(strength, frames.offsets[:-1])
@@ -104,7 +104,7 @@ def _forces(frames: Frames) -> dict[int, tuple[str, str]]:
 
 
 def _zero_forces(frames: Frames) -> dict[int, tuple[str, str]]:
-    """Return the frames whose forces are all 0 although the surroundings of an atom have no symmetry."""
+    """Return the frames whose forces are all 0 although an atom is not on a symmetric site."""
     assert frames.forces is not None
     is_zero = ~np.logical_or.reduceat(frames.forces.any(axis=1), frames.offsets[:-1])
     causes = {}
@@ -126,27 +126,27 @@ def _zero_forces(frames: Frames) -> dict[int, tuple[str, str]]:
 
 
 def _energies(frames: Frames) -> dict[int, tuple[str, str]]:
-    """Return the frames whose energies no structure has, or that contradict most others."""
+    """Return the frames with an impossible energy, or one that contradicts most other frames."""
     assert frames.energy is not None
     counts = composition(frames)
     table = np.column_stack(list(counts.values()))
     per_atom = frames.energy / frames.sizes
     lowest = sum(THOMAS_FERMI * number ** (7 / 3) * n for number, n in counts.items()) / frames.sizes - BINDING
-    # Whatever their zero is, energies are not far above that of free atoms.
+    # With any zero of energy, energies are not far above those of free atoms.
     causes = {
-        int(index): ('an energy that no such atoms have', f'{per_atom[index]:.4g} eV/atom')
+        int(index): ('an energy that is impossible for these elements', f'{per_atom[index]:.4g} eV/atom')
         for index in np.flatnonzero((per_atom > ENERGY_WINDOW[1]) | (per_atom < lowest))
     }
     references = robust_references(table, frames.energy)
     excess = per_atom - (_medians(table, per_atom) if references is None else table @ references / frames.sizes)
     for index in np.flatnonzero((excess < ENERGY_WINDOW[0]) | (excess > ENERGY_WINDOW[1])).tolist():
-        cause = 'an energy far from what most frames say of the elements'
+        cause = 'an energy that contradicts most other frames'
         causes.setdefault(index, (cause, f'{excess[index]:+.4g} eV/atom'))
     return causes
 
 
 def _medians(table: npt.NDArray[np.integer], per_atom: FloatArray) -> FloatArray:
-    """Return (n,) the median energy per atom of the frames of the same composition."""
+    """Return for each frame (n,) the median energy per atom over the frames of the same composition."""
     reduced = table // np.gcd.reduce(table, axis=1)[:, None]
     _, groups = np.unique(reduced, axis=0, return_inverse=True)
     groups = groups.reshape(-1)
@@ -165,10 +165,10 @@ def _stresses(frames: Frames) -> dict[int, tuple[str, str]]:
     if len(present) and np.median(present) > MAX_MEDIAN_VIRIAL:
         units = ', '.join(_likely_units(float(np.median(present))))
         cause = (
-            f'stresses of this size are not in eV/Å³, but likely in {units} or virials (`--virial-key`): '
-            'convert them, or leave them out with `--no-stress`'
+            f'stresses too large for eV/Å³, likely in {units} or virials (`--virial-key`): convert them, or leave them '
+            'out with `--no-stress`'
         )
-        # The wrong unit is a fault of all frames, also of those whose stress is small.
+        # The unit is wrong in all frames, also where the stress is small.
         return {index: (cause, f'up to {value:.4g}') for index, value in enumerate(largest.tolist())}
     return {
         int(index): (
@@ -180,7 +180,7 @@ def _stresses(frames: Frames) -> dict[int, tuple[str, str]]:
 
 
 def _virials(frames: Frames) -> tuple[FloatArray, FloatArray]:
-    """Return (n,) the largest element of each stress, and it times the volume of an atom, in eV; 0 without a cell."""
+    """Return the largest component (n,) of each stress in eV/Å³, and that times the volume per atom (n,) in eV."""
     assert frames.stress is not None
     largest = np.abs(frames.stress).max(axis=1)
     volumes = np.where(frames.pbc.any(axis=1), np.abs(np.linalg.det(frames.cells)), 0.0)
@@ -188,5 +188,5 @@ def _virials(frames: Frames) -> tuple[FloatArray, FloatArray]:
 
 
 def _likely_units(virial: float) -> list[str]:
-    """Return the two largest units in which such a stress times volume, taken for eV/atom, is plausible."""
+    """Return the two largest units in which a number read as ``virial`` eV/atom is plausible."""
     return [unit for unit, factor in STRESS_UNITS.items() if virial * factor <= MAX_MEDIAN_VIRIAL][:2]

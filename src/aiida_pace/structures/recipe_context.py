@@ -1,4 +1,4 @@
-"""What the recipes of the initial set share: settings, random numbers, and how to disturb without overlaps."""
+"""Common parts of the recipes of the initial set: settings, random numbers, disturbance without overlaps."""
 
 from __future__ import annotations
 
@@ -22,22 +22,22 @@ FloatArray = npt.NDArray[np.float64]
 #: Default cutoff of a fit, in Å.
 CUTOFF = TrainingConfig().cutoff
 
-#: How often a structure with too short a distance is drawn again, each time with smaller displacements and strain.
+#: Number of draws for a structure without short distances, each with smaller displacements and strain.
 ATTEMPTS = 12
 
-#: Supercells, defects, surfaces and the user's structures are disturbed by this fraction of what small crystals are.
+#: Disturbance of supercells, defects, surfaces and structures of the user, relative to that of small crystals.
 MILD = 0.5
 
-#: The range of volumes is wider by this factor at either end where the lattice constant is a guess.
+#: Factor by which the range of volumes is wider at either end when the lattice constant is estimated.
 ESTIMATE_MARGIN = 1.3
 
 
 @dataclasses.dataclass(frozen=True)
 class RecipeContext:
-    """What a recipe needs: the elements, the settings, the random generator, the user's structures.
+    """The elements, settings, random generator and structures of the user for a recipe.
 
-    :param closest: share of the sum of the covalent radii that no distance is below.
-    :param cutoff: of the fit, in Å: dimers and trimers reach out to it.
+    :param closest: no distance is shorter than this times the sum of the two covalent radii.
+    :param cutoff: of the fit, in Å: the largest distance in dimers and trimers.
     """
 
     elements: tuple[str, ...]
@@ -54,13 +54,13 @@ class RecipeContext:
         return palettes if len(palettes) == 1 else [*palettes, self.elements]
 
     def turn(self, index: int) -> tuple[tuple[str, ...], int]:
-        """Return the palette whose turn it is, and how often it had its turn before."""
+        """Return the palette of the ``index``-th structure, and the number of earlier structures with that palette."""
         return self.palettes[index % len(self.palettes)], index // len(self.palettes)
 
     def fill(self, count: int, palette: Sequence[str]) -> list[str]:
-        """Return ``count`` elements drawn at a random composition; as many kinds as there is room for.
+        """Return ``count`` elements of a random composition, with every element of the palette if ``count`` allows.
 
-        The composition has a Dirichlet distribution around the one in the settings.
+        The composition has a Dirichlet distribution around that of the settings.
         """
         if len(palette) == 1:
             return [palette[0]] * count
@@ -72,7 +72,7 @@ class RecipeContext:
         return [str(symbol) for symbol in self.rng.permutation([*kinds, *drawn])]
 
     def crystal(self, element: str, turn: int) -> Prototype:
-        """Return the structures in turn; the one that the element has in nature comes twice as often."""
+        """Return the structure for the ``turn``-th crystal; the natural one of the element comes twice as often."""
         own = lattices.own_prototype(element)
         choices = ([] if own is None else [own]) + list(ELEMENTAL.values())
         return choices[turn % len(choices)]
@@ -82,7 +82,7 @@ class RecipeContext:
         return lattices.lattice_constant(prototype, symbols, self.config.lattice_constants)
 
     def volumes(self, prototype: Prototype, symbols: Sequence[str], mild: bool) -> tuple[float, float]:
-        """Return the range of relative volumes: narrow where mild, wide where the lattice constant is a guess."""
+        """Return the range of relative volumes: narrow when mild, wide when the lattice constant is estimated."""
         low, high = self.config.volumes
         if mild:
             low, high = low**MILD, high**MILD
@@ -95,8 +95,8 @@ class RecipeContext:
     def disturbed(self, atoms: Atoms, volumes: tuple[float, float], mild: bool) -> Atoms:
         """Return the structure at a random volume, strained and displaced, without short distances.
 
-        The greatest length of the displacements is drawn up to the one in the settings, for each structure anew.
-        Structures that are not periodic keep their cell.
+        The largest displacement is random for each structure, up to that of the settings. Structures that are not
+        periodic keep their cell.
         """
         config, rng = self.config, self.rng
         amount = MILD if mild else 1.0
@@ -127,17 +127,17 @@ def scaled(atoms: Atoms, factor: float) -> Atoms:
 
 
 def opened(atoms: Atoms, closest: float) -> Atoms:
-    """Return the structure, enlarged just enough to have no short distance if it has one."""
+    """Return the structure, enlarged just enough when it has a short distance."""
     ratio = closest_approach(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc, closest)
     return scaled(atoms, 1.001 * closest / ratio) if ratio < closest else atoms
 
 
 def pushed_apart(atoms: Atoms, diameters: FloatArray, steps: int = 60) -> Atoms:
-    """Return the periodic structure after its overlapping atoms have pushed each other away.
+    """Return the periodic structure after overlapping atoms have been moved apart.
 
-    What remains is less than 3 % of the distance, or more when there is no room within ``steps``.
+    The remaining overlap is below 3 % of the distance, or more when ``steps`` are not enough.
 
-    :param diameters: (N,) two atoms overlap when they are nearer than the mean of their diameters, in Å.
+    :param diameters: (N,) in Å; two atoms overlap when they are nearer than the mean of their diameters.
     :param steps: largest number of rounds.
     """
     cell = atoms.cell.array
@@ -153,7 +153,7 @@ def pushed_apart(atoms: Atoms, diameters: FloatArray, steps: int = 60) -> Atoms:
         if np.all(lengths > 0.97 * touch):
             break
         hits = np.flatnonzero(lengths < touch)
-        # Each of two overlapping atoms goes a little more than half of the way.
+        # Each of two overlapping atoms moves by a little more than half of the overlap.
         way = 0.55 * (touch[hits] - lengths[hits]) / np.maximum(lengths[hits], 1e-3)
         np.add.at(positions, first[hits], way[:, None] * vectors[hits])
         np.subtract.at(positions, second[hits], way[:, None] * vectors[hits])
@@ -166,5 +166,5 @@ def numbers_of(symbols: Sequence[str]) -> npt.NDArray[np.int64]:
 
 
 def contact_diameters(symbols: Sequence[str], closest: float) -> FloatArray:
-    """Return diameters in Å at which touching atoms are just not too close, with 4 % to spare."""
+    """Return diameters in Å such that touching atoms are not too close, with a margin of 4 %."""
     return 2.08 * closest * radii_of(numbers_of(symbols))

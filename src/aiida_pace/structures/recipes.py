@@ -23,12 +23,12 @@ Recipe = Callable[[RecipeContext, int], Atoms]
 
 
 def isolated_atom(element: str, config: InitialSetConfig) -> Atoms:
-    """Return one atom in a cubic box; it is not periodic, so that its k-points are Gamma alone."""
+    """Return one atom in a cubic box, not periodic, so that DFT uses Γ only."""
     return _named(boxed(Atoms(element), config.vacuum), 'isolated_atom')
 
 
 def dimer(given: RecipeContext, index: int) -> Atoms:
-    """Return two atoms; short distances are more frequent, successive ones are spread by the golden ratio."""
+    """Return two atoms; short distances are more frequent, successive distances differ by the golden ratio."""
     pairs = [(first, second) for i, first in enumerate(given.elements) for second in given.elements[i:]]
     pair = pairs[index % len(pairs)]
     shortest, longest = _reach(given, *pair)
@@ -41,7 +41,7 @@ def dimer(given: RecipeContext, index: int) -> Atoms:
 def trimer(given: RecipeContext, index: int) -> Atoms:
     """Return three atoms: two bonds of random length at a random angle, none too short."""
     symbols = given.fill(3, given.turn(index)[0])
-    # The bonds end at 60 % of the way to the cutoff: the third side is longer anyway.
+    # The bonds are limited to 60 % of the range up to the cutoff, because the third side is longer.
     one, two = (
         low + 0.6 * (high - low) * given.rng.uniform()
         for low, high in (_reach(given, symbols[0], s) for s in symbols[1:])
@@ -65,13 +65,13 @@ def bulk(given: RecipeContext, index: int) -> Atoms:
 
 
 def compound(given: RecipeContext, index: int) -> Atoms:
-    """Return a small cell of two elements in an ordered structure; both orders come in turn."""
+    """Return a small cell of two elements in an ordered structure, in both orders in turn."""
     pairs = [(first, second) for first in given.elements for second in given.elements if first != second]
     prototype = list(COMPOUNDS.values())[index % len(COMPOUNDS)]
     pair = pairs[(index // len(COMPOUNDS)) % len(pairs)]
     symbols = [pair[site] for site in prototype.sites]
     largest = max(given.config.max_small_atoms, len(symbols))
-    # A supercell lists the whole basis for one primitive cell after the other.
+    # A supercell lists the basis of one primitive cell after the other.
     atoms = _crystal(given, prototype, lambda count: symbols * (count // len(symbols)), (1, largest), mild=False)
     return _named(atoms, f'compound/{prototype.name}')
 
@@ -100,7 +100,7 @@ def vacancy(given: RecipeContext, index: int) -> Atoms:
 
 
 def interstitial(given: RecipeContext, index: int) -> Atoms:
-    """Return a supercell with one atom more, in the largest hole among some random places."""
+    """Return a supercell with one more atom, in the largest hole among 32 random places."""
     atoms, _ = _host(given, index, (7, given.config.max_atoms - 1))
     inverse = np.linalg.inv(atoms.cell.array)
     places = given.rng.uniform(size=(32, 3)) @ atoms.cell.array
@@ -137,7 +137,7 @@ def surface(given: RecipeContext, index: int) -> Atoms:
 def packing(given: RecipeContext, index: int) -> Atoms:
     """Return a random packing with minimum distances, as in a liquid or a glass.
 
-    Its volume is about that of the fcc crystal or up to half as large again.
+    The volume is 0.95 to 1.5 times that of the fcc crystal.
     """
     config, rng = given.config, given.rng
     palette, _ = given.turn(index)
@@ -153,13 +153,13 @@ def packing(given: RecipeContext, index: int) -> Atoms:
 
 
 def user(given: RecipeContext, index: int) -> Atoms:
-    """Return the user's structures as they are, then disturbed copies of them in turn."""
+    """Return the structures of the user unchanged, then disturbed copies of them in turn."""
     atoms = given.structures[index % len(given.structures)]
     atoms = Atoms(numbers=atoms.numbers, positions=atoms.positions, cell=atoms.cell, pbc=atoms.pbc)
     return _named(atoms if index < len(given.structures) else given.disturbed(atoms, (0.95, 1.05), mild=True), 'user')
 
 
-#: Every recipe but the isolated atom, by name, in the order in which they stand in a set.
+#: All recipes except the isolated atom, by name, in their order in a set.
 RECIPES: dict[str, Recipe] = {
     'dimer': dimer,
     'trimer': trimer,
@@ -175,19 +175,19 @@ RECIPES: dict[str, Recipe] = {
 }
 
 
-#: Recipes whose structures always belong in a set: those without periods cost little, and those of the user are wanted,
-#: which MaxVol, in search of the strangest, would pass over.
+#: Recipes whose structures are always in a set: clusters cost little, and MaxVol prefers unusual structures, so that it
+#: would leave out those of the user.
 ALWAYS = ('isolated_atom', 'dimer', 'trimer', 'user')
 
 
 def _named(atoms: Atoms, origin: str) -> Atoms:
-    """Return the structure with the name of its recipe."""
+    """Return the structure with the name of its recipe as origin."""
     atoms.info['origin'] = origin
     return atoms
 
 
 def _reach(given: RecipeContext, first: str, second: str) -> tuple[float, float]:
-    """Return the shortest and the longest distance of two atoms in a cluster: 0.7 of the bond to the cutoff, in Å."""
+    """Return the shortest and the longest distance of two atoms in a cluster: 0.7 of the bond and the cutoff, in Å."""
     constants = given.config.lattice_constants
     bond = (lattices.bond_of(first, constants).length + lattices.bond_of(second, constants).length) / 2
     radii = radii_of(numbers_of([first, second]))
@@ -203,9 +203,9 @@ def _crystal(
     *,
     mild: bool,
 ) -> Atoms:
-    """Return a disturbed supercell with a random number of atoms, from ``atoms`` on as near as the basis allows.
+    """Return a disturbed supercell with a random number of atoms in the range ``atoms``, as far as the basis allows.
 
-    :param symbols_of: the elements of the sites, for a number of atoms.
+    :param symbols_of: returns the elements of the sites for a number of atoms.
     :param atoms: smallest and largest number of atoms.
     """
     basis = len(prototype.basis)

@@ -8,11 +8,11 @@ __all__ = ('split_count',)
 
 
 def split_count(count: int, shares: Mapping[str, float]) -> dict[str, int]:
-    """Return whole numbers that add up to ``count``, as near to the ratio of ``shares`` as can be.
+    """Return whole numbers that add up to ``count``, in the ratio of ``shares`` as nearly as possible.
 
-    Each number is rounded down; what remains goes to the largest remainders, of equal ones to the first.
+    Each number is rounded down; the rest goes to the largest remainders, and to the first of equal ones.
 
-    :param shares: numbers from 0 up.
+    :param shares: numbers, 0 or more.
     :raises ValueError: when no share is above 0 and ``count`` is not 0.
     """
     total = sum(shares.values())

@@ -1,4 +1,4 @@
-"""How candidates are chosen from those that passed the guards."""
+"""The choice of candidates from those that passed the guards."""
 
 from __future__ import annotations
 
@@ -18,8 +18,8 @@ def above_threshold(
 ) -> npt.NDArray[np.integer[t.Any]]:
     """Return the indices of the frames that the strategy chooses from, in rising order.
 
-    ``d_optimal`` and ``threshold_random`` choose from the frames above the threshold or, without any, from the highest
-    one; ``random`` and ``max_grade`` from all.
+    ``d_optimal`` and ``threshold_random`` choose from the frames above the threshold, or from those of the highest
+    grade when none is above; ``random`` and ``max_grade`` choose from all frames.
 
     :param grades: (n,) the highest extrapolation grade of each frame.
     """
@@ -33,10 +33,10 @@ def choose(
 ) -> npt.NDArray[np.integer[t.Any]]:
     """Return the indices of the chosen frames.
 
-    For ``d_optimal`` these are all frames above the threshold: among them MaxVol chooses.
+    For ``d_optimal`` these are all frames above the threshold; MaxVol chooses among them later.
 
     :param grades: (n,) the highest extrapolation grade of each frame.
-    :param threshold: grade above which a frame teaches something; see `above_threshold`.
+    :param threshold: grade above which frames are worth a label; see `above_threshold`.
     :param count: largest number of frames to choose.
     :param seed: of the random strategies.
     """

@@ -27,12 +27,12 @@ __all__ = (
 
 FloatArray = npt.NDArray[np.float64]
 
-#: How often a candidate with too short a distance is drawn again, each time with smaller displacements.
+#: Number of draws for a candidate without short distances, each with smaller displacements.
 ATTEMPTS = 12
 
 
 def displaced(atoms: Atoms, positions: FloatArray) -> Atoms:
-    """Return the structure with other positions (N, 3) in Å, and of all else it carries only the weights."""
+    """Return the structure at other positions (N, 3) in Å, with its weights but without labels and grades."""
     image = Atoms(numbers=atoms.numbers, positions=positions, cell=atoms.cell, pbc=atoms.pbc)
     if 'force_weight' in atoms.arrays:
         image.set_array('force_weight', atoms.arrays['force_weight'])
@@ -46,8 +46,8 @@ def rattle_swarm(
 ) -> Frames:
     """Return up to ``count`` copies of a structure with random displacements; their origin is ``swarm/rattle``.
 
-    A copy with too short a distance is drawn again with smaller displacements. Copies are missing only when the
-    structure itself has such a distance, or nearly so.
+    A copy with a short distance is drawn again with smaller displacements. Copies are missing only when
+    the structure itself has, or nearly has, a short distance.
 
     :param amplitude: standard deviation of each component of the displacements, in Å.
     :param closest: no distance is below this times the sum of the two covalent radii.
@@ -72,8 +72,8 @@ def hessian_from_forces(forces: FloatArray, step: float) -> FloatArray:
     """Return the symmetric (3 N, 3 N) Hessian in eV/Å² by central differences.
 
     :param forces: of the structures of `hessian_displacements`, in their order, (6 N, N, 3) or flat, in eV/Å.
-    :param step: the one that the structures were made with, in Å.
-    :raises ValueError: when the number of forces fits no number of atoms.
+    :param step: displacement of the structures, in Å.
+    :raises ValueError: when the number of forces is not 18 N² for any N.
     """
     count = round((np.size(forces) / 18) ** 0.5)
     if np.size(forces) != 18 * count**2:
@@ -84,7 +84,7 @@ def hessian_from_forces(forces: FloatArray, step: float) -> FloatArray:
 
 
 def normal_modes(atoms: Atoms, hessian: FloatArray) -> tuple[FloatArray, FloatArray]:
-    """Return the normal modes without the rigid motions, softest first (unstable ones before all).
+    """Return the normal modes without the rigid motions, unstable ones first, then from soft to hard.
 
     Rigid motions are the translations, and the rotations of a structure that is not periodic.
 
@@ -97,7 +97,7 @@ def normal_modes(atoms: Atoms, hessian: FloatArray) -> tuple[FloatArray, FloatAr
     if not atoms.pbc.any():
         centred = atoms.positions - atoms.get_center_of_mass()
         rigid += [np.cross(axis, centred) * roots for axis in np.eye(3)]
-    # Rotations of a linear molecule are dependent: null_space finds the rank.
+    # Rotations of a linear molecule are linearly dependent: `null_space` finds the rank.
     free = null_space(np.reshape(rigid, (len(rigid), -1)), rcond=1e-8)
     scale = np.repeat(1 / roots[:, 0], 3)
     values, vectors = np.linalg.eigh(free.T @ (hessian * scale[:, None] * scale[None, :]) @ free)
@@ -116,11 +116,11 @@ def mode_swarm(
 ) -> Frames:
     """Return up to ``count`` copies displaced along normal modes; their origin is ``swarm/modes``.
 
-    The amplitudes are those of classical harmonic motion at the temperature; a mode that is unstable or so soft that
-    it would move an atom by more than ``largest`` gets the amplitude that moves its foremost atom just as far. Copies
-    are displaced along all modes at once and, every other one, along a single mode, drawn with a probability
-    proportional to its squared amplitude: soft and unstable modes are favoured. Copies are missing when there is no
-    mode, as with one atom, or when the structure itself has too short a distance, or nearly so.
+    The amplitudes are those of classical harmonic motion at the temperature. A mode that is unstable, or so soft that
+    an atom would move by more than ``largest``, gets the amplitude that moves its foremost atom by ``largest``. Copies
+    are displaced in turn along all modes at once and along a single mode, drawn with a probability proportional to its
+    squared amplitude: soft and unstable modes are favoured. Copies are missing when there is no mode, as for one atom,
+    or when the structure itself has, or nearly has, a short distance.
 
     :param hessian: (3 N, 3 N) in eV/Å².
     :param temperature: in K.
@@ -142,7 +142,7 @@ def mode_swarm(
 
     def along_one() -> FloatArray:
         mode = rng.choice(len(values), p=weights / weights.sum())
-        # Near its turning points, where a harmonic oscillator spends most of its time.
+        # Near the turning points, where a harmonic oscillator spends most of the time.
         return np.asarray(amplitudes[mode] * rng.choice((-1, 1)) * rng.uniform(0.7, 1.7) * vectors[mode])
 
     def limited(draw: Callable[[], FloatArray]) -> Callable[[], FloatArray]:
@@ -158,7 +158,7 @@ def mode_swarm(
 
 
 def _swarm(atoms: Atoms, draws: Sequence[Callable[[], FloatArray]], closest: float, origin: str) -> Frames:
-    """Return the structure displaced by each of ``draws``, as far as there are no short distances."""
+    """Return the structure displaced by each of ``draws``, without copies that have a short distance."""
     images = []
     for draw in draws:
         for attempt in range(ATTEMPTS):

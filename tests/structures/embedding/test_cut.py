@@ -205,7 +205,7 @@ def test_the_buffer_never_enters_the_surroundings_of_the_core() -> None:
         made.moved(positions)
     positions = made.atoms.positions.copy()
     positions[np.flatnonzero(made.fixed)[1]] += 1e-6
-    with pytest.raises(EmbeddingError, match='only the buffer may'):
+    with pytest.raises(EmbeddingError, match='move only the buffer'):
         made.moved(positions)
 
 

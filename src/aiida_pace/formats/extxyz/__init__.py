@@ -1,4 +1,4 @@
-"""Extended XYZ: written with all digits, read frame by frame; no AiiDA."""
+"""Extended XYZ: a writer without rounding, and a reader frame by frame; no AiiDA."""
 
 from aiida_pace.formats.extxyz.read import read_extxyz
 from aiida_pace.formats.extxyz.write import write_extxyz

@@ -1,4 +1,4 @@
-"""The columns of a frame of extended XYZ: what ``Properties`` says, and the atoms below it; no AiiDA."""
+"""The columns of a frame of extended XYZ: ``Properties`` and the lines of the atoms; no AiiDA."""
 
 from __future__ import annotations
 
@@ -13,15 +13,16 @@ from ase.data import atomic_numbers, chemical_symbols
 
 from aiida_pace.formats.extxyz.comment import FrameError, parse_number
 from aiida_pace.formats.images import shown
+from aiida_pace.formats.text import counted
 
 __all__ = ('Column', 'atoms_of', 'parse_properties')
 
-#: Names of the columns that every frame needs, in any case.
+#: Names, in any case, of the columns that every frame needs.
 POSITIONS = ('pos', 'position', 'positions')
 SPECIES = ('species', 'symbol', 'symbols', 'element', 'elements')
 NUMBERS = ('z', 'numbers', 'atomic_number', 'atomic_numbers')
 
-#: What XYZ has without ``Properties``.
+#: Columns of plain XYZ, without ``Properties``.
 PLAIN = 'species:S:1:pos:R:3'
 
 #: The first line of an atom in a frame.
@@ -30,7 +31,7 @@ FIRST = 2
 
 @dataclasses.dataclass(frozen=True)
 class Column:
-    """One property of the atoms: its type, one of R, I, S and L, and the words of a line that it takes."""
+    """One property of the atoms: its type (R, I, S or L), and its words in a line."""
 
     name: str
     type: str
@@ -45,7 +46,7 @@ class Column:
 def parse_properties(text: str) -> list[Column]:
     """Return the columns that ``Properties`` names.
 
-    :raises FrameError: when it is not a list of ``name:type:number``, or names a column twice.
+    :raises FrameError: when ``text`` is not a list of ``name:type:number``, or names a column twice.
     """
     fields = text.strip().split(':')
     if len(fields) % 3:
@@ -70,11 +71,11 @@ def atoms_of(
 ) -> tuple[npt.NDArray[np.int64], npt.NDArray[np.float64], dict[str, npt.NDArray[t.Any]]]:
     """Return atomic numbers (N,), positions (N, 3) in Å, and the other columns by name.
 
-    A column that nobody may need keeps its words where they are no numbers.
+    Other columns that are not numeric are returned as words.
 
     :param columns: None for plain XYZ.
-    :raises FrameError: when a line has too many or too few words, the columns that every frame needs are not there,
-        or what they hold is no element or no number.
+    :raises FrameError: when a line has too many or too few words, a column that every frame needs is missing, or holds
+        something else than elements or numbers.
     """
     names = '`Properties` names' if columns is not None else 'XYZ without `Properties` has'
     columns = columns if columns is not None else parse_properties(PLAIN)
@@ -85,7 +86,8 @@ def atoms_of(
     rows = [line.split() for line in lines]
     for index, row in enumerate(rows):
         if len(row) != expected:
-            raise FrameError(f'an atom has {_count(len(row))}, {names} {expected}', FIRST + index, lines[index])
+            words = counted(len(row), 'column')
+            raise FrameError(f'an atom has {words}, {names} {expected}', FIRST + index, lines[index])
     found = {}
     if species is not None:
         found['species'] = _elements(row[species.words.start] for row in rows)
@@ -95,7 +97,7 @@ def atoms_of(
         differing = np.flatnonzero(found['species'] != found['Z'])
         if differing.size:
             at = int(differing[0])
-            raise FrameError('species and atomic number of an atom are of two elements', FIRST + at, lines[at])
+            raise FrameError('species and atomic number of an atom are different elements', FIRST + at, lines[at])
     try:
         places = _floats(rows, t.cast(Column, positions))
     except FrameError as error:
@@ -104,14 +106,10 @@ def atoms_of(
     return next(iter(found.values())), places, others
 
 
-def _count(words: int) -> str:
-    return '1 column' if words == 1 else f'{words} columns'
-
-
 def _needed(
     columns: Sequence[Column], names: Sequence[str], name: str, types: str, width: int, *, is_optional: bool = False
 ) -> Column | None:
-    """Return the column that is one of ``names`` in any case.
+    """Return the column whose name, in any case, is one of ``names``; None for a missing optional column.
 
     :raises FrameError: when there is none or several, or it has another type or width.
     """
@@ -152,12 +150,12 @@ def _atomic_numbers(words: Iterable[str]) -> npt.NDArray[np.int64]:
 def _floats(rows: Sequence[Sequence[str]], column: Column) -> npt.NDArray[np.float64]:
     """Return the (N, width) numbers of a column.
 
-    :raises FrameError: when one is none.
+    :raises FrameError: when a word is not a number.
     """
     words = [word for row in rows for word in row[column.words]]
     joined = ''.join(words)
     try:
-        # `float` alone takes underscores and digits of other scripts, and not Fortran's exponent.
+        # `float` accepts underscores and digits of other scripts, but not Fortran's exponent.
         if '_' in joined or not joined.isascii():
             raise ValueError
         numbers = list(map(float, words))
@@ -172,7 +170,7 @@ def _floats(rows: Sequence[Sequence[str]], column: Column) -> npt.NDArray[np.flo
 
 
 def _loose(rows: Sequence[Sequence[str]], column: Column) -> npt.NDArray[t.Any]:
-    """Return a column as numbers if it is, else as words: (N,) or (N, width)."""
+    """Return a column as numbers if it is numeric, else as words: (N,) or (N, width)."""
     values: npt.NDArray[t.Any]
     try:
         if column.type not in 'RI':

@@ -29,17 +29,17 @@ BRACKETS = str.maketrans('[]{}', '    ')
 #: A number of C or Fortran.
 NUMBER = re.compile(r'[+-]?(?:(?:\d+\.?\d*|\.\d+)(?:[eEdD][+-]?\d+)?|nan|inf(?:inity)?)', re.ASCII | re.IGNORECASE)
 
-#: What stands for a truth value, in any case.
+#: Words for truth values, in any case.
 TRUTH = {
     **dict.fromkeys(('t', 'true', '.true.', '.t.', 'y', 'yes', '1'), True),
     **dict.fromkeys(('f', 'false', '.false.', '.f.', 'n', 'no', '0'), False),
 }
 
-#: Names of the cell and of the periodic directions that are read, in any case.
+#: Names, in any case, of the cell and of the periodic directions.
 LATTICE = ('lattice', 'cell')
 PBC = ('pbc',)
 
-#: Names that mean a cell or periodic directions to somebody: a frame that has such a name alone is refused.
+#: Other names for a cell or periodic directions: a frame with such a name only is refused.
 LIKE_LATTICE = re.compile(
     r'(unit|super|sim\w*)?_?(cell|box)(_?(vec|len|par|dim|mat)\w*)?|latt\w*|cellpar|abc|h_?mat\w*'
 )
@@ -52,7 +52,7 @@ WITHOUT_EQUALS = re.compile(
 
 
 class FrameError(ValueError):
-    """A frame that cannot be read: the cause, and the line of the frame, counted from 0, with what stands there."""
+    """A frame that cannot be read: the cause, and the line in the frame, counted from 0, with its text."""
 
     def __init__(self, cause: str, line: int = 1, text: str = '') -> None:
         """Keep the parts of the message."""
@@ -65,10 +65,10 @@ class FrameError(ValueError):
 def parse_comment(line: str) -> dict[str, str | None]:
     """Return the values by key, as texts; None for a word without ``=``.
 
-    A value in quotes or brackets ends where these close. Backslashes escape in quotes and brackets.
+    A value in quotes or brackets ends at the closing one. In quotes and brackets a backslash escapes.
 
     :raises FrameError: when a quote or bracket has no partner, a key is given twice, or the cell or the periodic
-        directions cannot be told from other words.
+        directions are given without ``=``.
     """
     pairs = {} if '=' not in line else _pairs(line)
     found = WITHOUT_EQUALS.search(line)
@@ -79,7 +79,7 @@ def parse_comment(line: str) -> dict[str, str | None]:
 
 
 def _pairs(line: str) -> dict[str, str | None]:
-    """Return the values by key of a line that has any."""
+    """Return the values by key of a line with ``=``."""
     pairs: dict[str, str | None] = {}
     enclosed: list[str] = []
     at = _skip(line, 0)
@@ -105,42 +105,42 @@ def _pairs(line: str) -> dict[str, str | None]:
 
 
 def _refuse_swallowed(pairs: Mapping[str, str | None], enclosed: Collection[str]) -> None:
-    """Refuse a line in which a quote or bracket has swallowed what the frame needs."""
+    """Refuse a line in which a needed key is inside the quotes or brackets of another key."""
     for value in enclosed:
         for name in ('lattice', 'properties', 'pbc'):
             if re.search(rf'\b{name}\s*=', value, re.IGNORECASE) and not any(key.lower() == name for key in pairs):
-                raise FrameError(f'`{name}=` stands within the quotes or brackets of another key', 1, value)
+                raise FrameError(f'`{name}=` is inside the quotes or brackets of another key', 1, value)
 
 
 def _skip(line: str, at: int) -> int:
-    """Return the place of the next character that is no white space and no comma."""
+    """Return the place of the next character that is neither white space nor a comma."""
     while at < len(line) and (line[at].isspace() or line[at] == ','):
         at += 1
     return at
 
 
 def _value(line: str, at: int) -> tuple[str, int, bool]:
-    """Return the value that begins behind the ``=`` before ``at``: empty where the next key follows."""
+    """Return the value after the ``=`` before ``at``, empty when the next key follows, with the results of `_word`."""
     start = _skip(line, at)
     if start == len(line):
         return '', start, False
     if start > at and line[start] not in CLOSING:
         word, end, _ = _word(line, start, '=')
         after = _skip(line, end)
-        # `key = value`, but for `key= next=value`, which leaves the first key without a value.
+        # `key = value` has a value, but `key= next=value` leaves the first key without one.
         return ('', start, False) if after < len(line) and line[after] == '=' else (word, end, False)
     return _word(line, start, '')
 
 
 def _word(line: str, at: int, stop: str) -> tuple[str, int, bool]:
-    """Return the word at ``at``, where it ends, and whether it is in quotes or brackets.
+    """Return the word at ``at``, its end, and whether it is in quotes or brackets.
 
-    :raises FrameError: when a quote or bracket has no partner, or a word goes on behind it.
+    :raises FrameError: when a quote or bracket has no partner, or text follows directly after the closing one.
     """
     if line[at] in CLOSING:
         text, end = _enclosed(line, at)
         if end < len(line) and not line[end].isspace() and line[end] not in f',{stop}':
-            raise FrameError(f'a word goes on behind a closing `{line[end - 1]}`', 1, line[at:])
+            raise FrameError(f'text follows directly after a closing `{line[end - 1]}`', 1, line[at:])
         return text, end, True
     end = at
     while end < len(line) and not line[end].isspace() and (not stop or line[end] not in stop):
@@ -154,7 +154,7 @@ def _word(line: str, at: int, stop: str) -> tuple[str, int, bool]:
 
 
 def _enclosed(line: str, at: int) -> tuple[str, int]:
-    """Return what stands within the quotes or brackets that open at ``at``, and the place behind them."""
+    """Return the text in the quotes or brackets that open at ``at``, and the place after them."""
     opening, closing = line[at], CLOSING[line[at]]
     text: list[str] = []
     depth, place = 1, at + 1
@@ -175,9 +175,9 @@ def _enclosed(line: str, at: int) -> tuple[str, int]:
 
 
 def parse_number(text: str) -> float:
-    """Return the number, also one with Fortran's exponent ``D``.
+    """Return the number, also with Fortran's exponent ``D``.
 
-    :raises ValueError: when ``text`` is none, such as ``1_000`` or digits of other scripts.
+    :raises ValueError: when ``text`` is not a number, such as ``1_000`` or digits of other scripts.
     """
     if not NUMBER.fullmatch(text):
         raise ValueError(f'`{shown(text)}` is not a number')
@@ -185,7 +185,7 @@ def parse_number(text: str) -> float:
 
 
 def parse_value(text: str | None) -> t.Any:
-    """Return a value as a number, an array of numbers, what its JSON says, or the text that it is."""
+    """Return a value as a number, an array of numbers, decoded JSON, or the text itself."""
     if text is None:
         return True
     if text.startswith('_JSON '):
@@ -205,7 +205,7 @@ def parse_value(text: str | None) -> t.Any:
 def find(pairs: Mapping[str, t.Any], names: Collection[str]) -> str | None:
     """Return the key that is one of ``names`` in any case, or None.
 
-    :raises FrameError: when several are.
+    :raises FrameError: when there are several such keys.
     """
     found = [key for key in pairs if key.lower() in names]
     if len(found) > 1:
@@ -214,9 +214,9 @@ def find(pairs: Mapping[str, t.Any], names: Collection[str]) -> str | None:
 
 
 def lattice_of(pairs: Mapping[str, str | None]) -> tuple[str | None, FloatArray | None]:
-    """Return the key of the cell, and the cell (3, 3) with the vectors as rows in Å; None for none.
+    """Return the key of the cell, and the cell (3, 3) with the vectors as rows in Å; None without a cell.
 
-    :raises FrameError: when it is not nine finite numbers, or another key seems to mean the cell.
+    :raises FrameError: when the cell is not nine finite numbers, or another key seems to mean the cell.
     """
     key = find({key: value for key, value in pairs.items() if value is not None}, LATTICE)
     if key is None:
@@ -235,9 +235,9 @@ def lattice_of(pairs: Mapping[str, str | None]) -> tuple[str | None, FloatArray 
 
 
 def periodicity_of(pairs: Mapping[str, str | None]) -> tuple[str | None, list[bool] | None]:
-    """Return the key of the periodic directions, and the three of them; None for none.
+    """Return the key of the periodic directions, and the three truth values; None when they are not given.
 
-    :raises FrameError: when they are not three truth values, or one for all, or another key seems to mean them.
+    :raises FrameError: when the value is not three truth values or one, or another key seems to mean the directions.
     """
     key = find(pairs, PBC)
     if key is None:

@@ -1,4 +1,4 @@
-"""Extended XYZ and plain XYZ to structures, frame by frame, strictly: a doubtful frame is refused; no AiiDA."""
+"""A strict reader of extended and plain XYZ, frame by frame: ambiguous frames are refused; no AiiDA."""
 
 from __future__ import annotations
 
@@ -23,73 +23,70 @@ from aiida_pace.formats.extxyz.comment import (
     periodicity_of,
 )
 from aiida_pace.formats.images import Fault, Image, shown
+from aiida_pace.formats.text import counted
 from aiida_pace.frames import FloatArray
 
 __all__ = ('read_extxyz',)
 
-#: A number of atoms, as many as a machine may hold.
+#: A number of atoms, with at most nine digits.
 COUNT = re.compile('[0-9]{1,9}')
 
 #: Rows and columns of a tensor in Voigt's order.
 VOIGT = ([0, 1, 2, 1, 0, 0], [0, 1, 2, 2, 2, 1])
 
-#: Units that are neither eV nor Å where they follow a number.
+#: Words for units other than eV and Å.
 FOREIGN = frozenset({'a.u.', 'Bohr', 'bohr', 'Ha', 'Hartree', 'hartree', 'kcal/mol', 'kJ/mol', 'meV', 'Ry', 'Rydberg'})
 
-#: Keys whose values are texts, also where they look like numbers.
+#: Keys whose values are texts, even when they look like numbers.
 TEXTS = ('origin', 'label_uuid')
 
 Numbered = tuple[int, str]
 
 
 def read_extxyz(path: str | Path) -> Iterator[Image | Fault]:
-    """Read a file frame by frame: plain XYZ too.
+    """Read a file of extended or plain XYZ frame by frame.
 
-    A frame is yielded only when the next one begins where it should, or the file ends with its last line complete.
-    Names of columns and of keys that every frame needs are read in any case. Results of a calculation that ASE knows
-    (``energy``, ``forces``, ...) come in a calculator.
+    A frame is yielded only when the next frame begins directly after it, or the file ends with a complete line. Names
+    of columns and keys that every frame needs are read in any case. Results that ASE knows (``energy``, ``forces``,
+    ...) are in a calculator.
 
-    :return: for each frame the structure or, when it cannot be read beyond doubt, why.
+    :return: for each frame the structure, or the cause when it cannot be read or is ambiguous.
     :raises OSError: when the file cannot be read.
-    :raises UnicodeDecodeError: when it is no text.
+    :raises UnicodeDecodeError: when the file is not text.
     """
     with open(path, encoding='utf-8-sig') as handle:
         yield from _frames(enumerate(handle, start=1))
 
 
 def _frames(lines: Iterator[Numbered]) -> Iterator[Image | Fault]:
-    """Yield one image or fault per frame; empty lines between frames are nothing."""
+    """Yield one image or fault per frame; empty lines between frames are ignored."""
     header = _next_line(lines)
     if header is not None and not COUNT.fullmatch(header[1].strip()):
         yield Fault('the file does not begin with a number of atoms', _place(*header))
         return
     while header is not None:
-        first, count = header[0], int(header[1])
+        first, count = header[0], int(header[1].strip())  # `int` refuses some white space that `strip` removes
         chunk = [header[1], *(text for _, text in itertools.islice(lines, count + 1))]
         if len(chunk) < count + 2:
             yield Fault('the file ends within the frame', _place(*header))
             return
         header = _next_line(lines)
-        while header is not None and header[1].startswith('VEC'):  # cell vectors in the guise of atoms
+        while header is not None and header[1].startswith('VEC'):  # cell vectors written as atoms
             chunk.append(header[1])
             header = _next_line(lines)
         image = _read_frame(chunk, count, first)
         is_followed = header is None or bool(COUNT.fullmatch(header[1].strip()))
         if header is None and not chunk[-1].endswith('\n') and isinstance(image, Image):
             yield Fault(
-                'the last line does not end, the file may be cut short: add a line end if it is whole',
+                'the last line does not end, the file may be cut short: add a line end if the file is complete',
                 _place(first + len(chunk) - 1, chunk[-1]),
             )
         elif header is not None and not is_followed and isinstance(image, Image):
-            yield Fault(f'the frame goes on after the {_atoms(count)} that it has by its first line', _place(*header))
+            yield Fault(f'the frame goes on after the {counted(count, "atom")} of its first line', _place(*header))
         else:
             yield image
         if not is_followed:
             return
-
-
-def _atoms(count: int) -> str:
-    return '1 atom' if count == 1 else f'{count} atoms'
 
 
 def _next_line(lines: Iterator[Numbered]) -> Numbered | None:
@@ -103,7 +100,7 @@ def _place(number: int, text: str) -> str:
 
 
 def _read_frame(chunk: Sequence[str], count: int, first: int) -> Image | Fault:
-    """Return the structure that the lines of a frame describe, or why there is none.
+    """Return the structure of the lines of a frame, or the fault.
 
     :param first: number of the first line in the file.
     """
@@ -114,9 +111,9 @@ def _read_frame(chunk: Sequence[str], count: int, first: int) -> Image | Fault:
 
 
 def _structure(chunk: Sequence[str], count: int) -> Atoms:
-    """Return the structure that the lines of a frame describe.
+    """Return the structure of the lines of a frame.
 
-    :raises FrameError: when there is none.
+    :raises FrameError: when the frame cannot be read.
     """
     if count == 0:
         raise FrameError('the frame has no atoms', 0)
@@ -144,13 +141,13 @@ def _structure(chunk: Sequence[str], count: int) -> Atoms:
 
 
 def _text(value: str) -> str:
-    """Return a text as it was before it was written as JSON."""
+    """Return a text, decoded if it was written as JSON."""
     parsed = parse_value(value) if value.startswith('_JSON ') else value
     return parsed if isinstance(parsed, str) else value
 
 
 def _vectors(lines: Sequence[str], first: int) -> tuple[FloatArray, list[bool]]:
-    """Return the cell that lines such as ``VEC1 3 0 0`` give, and its periodic directions."""
+    """Return the cell of lines such as ``VEC1 3 0 0``, and the periodic directions."""
     cell = np.zeros((3, 3))
     for index, line in enumerate(lines):
         name, *words = line.split()
@@ -166,7 +163,7 @@ def _vectors(lines: Sequence[str], first: int) -> tuple[FloatArray, list[bool]]:
 
 
 def _attach_results(atoms: Atoms) -> None:
-    """Put the results of a calculation where ASE has them, if they have the form that ASE gives them."""
+    """Move the results of a calculation into a calculator, if they have ASE's form."""
     results: dict[str, t.Any] = {}
     for name in ('energy', 'free_energy'):
         if isinstance(atoms.info.get(name), float):

@@ -1,4 +1,4 @@
-"""Frames to extended XYZ in ASE's dialect, with all digits; no AiiDA."""
+"""A writer of extended XYZ in ASE's dialect, without rounding; no AiiDA."""
 
 from __future__ import annotations
 
@@ -16,18 +16,18 @@ from aiida_pace.frames import Frames
 
 __all__ = ('write_extxyz',)
 
-#: Where the nine numbers of a stress tensor, row by row, are in Voigt order.
+#: Index in Voigt order of the nine numbers of a stress tensor, row by row.
 TENSOR = [0, 5, 4, 5, 1, 3, 4, 3, 2]
 
-#: Texts that need no quotes, unless they read as a number or a truth value.
+#: Texts without quotes, unless they look like a number or a truth value.
 PLAIN = re.compile(r'[\w./:+-]+', re.ASCII)
 
 
 def write_extxyz(frames: Frames, path: str | Path) -> None:
-    """Write ``frames`` so that they are read back bit by bit: every number with the digits that tell it from others.
+    """Write ``frames`` without rounding: they are read back bit by bit.
 
-    ASE's own writer rounds to 8 digits after the point. Energy, forces and stress have the names that ASE knows;
-    ``origin``, ``label_uuid``, ``weight``, ``force_weight`` and ``grade`` have ours. Units: eV and Å.
+    ASE's own writer rounds to 8 digits after the point. Energy, forces and stress have ASE's names, and ``origin``,
+    ``label_uuid``, ``weight``, ``force_weight`` and ``grade`` the names of `Frames`. Units: eV and Å.
 
     :raises OSError: when the file cannot be written.
     """
@@ -54,7 +54,7 @@ def _frame(frames: Frames, index: int) -> str:
 
 
 def _comment(frames: Frames, index: int, properties: str) -> str:
-    """Return the second line of a frame: what is known of it as a whole."""
+    """Return the second line of a frame: the data of the whole frame."""
     words = []
     if any(frames.cells[index].tobytes()):
         words.append(f'Lattice="{_numbers(frames.cells[index])}"')
@@ -71,13 +71,13 @@ def _comment(frames: Frames, index: int, properties: str) -> str:
 
 
 def _numbers(array: np.ndarray[t.Any, t.Any]) -> str:
-    """Return the numbers of ``array``, row by row, each in the shortest form that is exact."""
+    """Return the numbers of ``array``, row by row, each in its shortest exact form."""
     return ' '.join(map(repr, array.ravel().tolist()))
 
 
 @functools.lru_cache(maxsize=1024)
 def _quoted(text: str) -> str:
-    """Return ``text`` as ASE's reader gives it back: as JSON where it would make something else of it."""
+    """Return ``text`` in a form that ASE's reader gives back: as JSON where the plain text would be changed."""
     if PLAIN.fullmatch(text):
         back = key_val_str_to_dict(f'key={text}')['key']
         if isinstance(back, str) and back == text:

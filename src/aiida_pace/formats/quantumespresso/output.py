@@ -1,4 +1,4 @@
-"""What pw.x puts out, in the units and the order of ASE."""
+"""Output of pw.x in the units and the order of ASE."""
 
 from __future__ import annotations
 
@@ -12,7 +12,7 @@ __all__ = ('cpu_seconds', 'voigt_stress')
 
 FloatArray = npt.NDArray[np.float64]
 
-#: The last line of the clocks: `PWSCF        :  1h 2m10.51s CPU   1h 3m 8.02s WALL`, `PWSCF : 2.46s CPU 2.65s WALL`.
+#: The last line of the timings: `PWSCF        :  1h 2m10.51s CPU   1h 3m 8.02s WALL`, `PWSCF : 2.46s CPU 2.65s WALL`.
 CLOCK = re.compile(r'^\s*PWSCF\s*:(?P<cpu>[\s\d.dhms]+?)CPU', re.MULTILINE)
 UNITS = {'d': 86400.0, 'h': 3600.0, 'm': 60.0, 's': 1.0}
 
@@ -26,9 +26,9 @@ def voigt_stress(stress: FloatArray) -> FloatArray:
 
 
 def cpu_seconds(text: str) -> float | None:
-    """Return the CPU time of one process of pw.x, all its threads, in seconds; None when the output has no clock.
+    """Return the CPU time of one process of pw.x with all threads, in seconds; None when the output lacks the time.
 
-    :param text: standard output of a run that came to its end.
+    :param text: standard output of a finished run.
     """
     clocks = CLOCK.findall(text)
     if not clocks:

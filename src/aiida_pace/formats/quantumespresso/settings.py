@@ -1,4 +1,4 @@
-"""Settings of ``pw.x``: which of them decide a label, and which make an unruly SCF converge to the same one."""
+"""Settings of ``pw.x``: those that determine a label, and robust ones for an SCF that did not converge."""
 
 from __future__ import annotations
 
@@ -9,12 +9,12 @@ from collections.abc import Mapping
 
 __all__ = ('ROBUST_ELECTRONS', 'label_digest', 'physical_parameters', 'robust_parameters')
 
-#: Raise when the inputs that a frame gets beyond these settings (`formats.espresso`, k-points of frames that are not
-#: periodic) are made in another way, or when what counts as a setting changes: older labels are then not reused.
+#: Raise when the inputs beyond these settings (`isolated_atom_parameters`, k-points of frames that are not periodic)
+#: change, or when other keys count as settings: older labels are then not reused.
 RULES_VERSION = 1
 
-#: Keys that steer the way to the result, the files and the output, and leave the converged label as it is. Every other
-#: key counts, unknown ones too: a needless DFT run is cheaper than a label that belongs to other settings.
+#: Keys for convergence, files and output, which do not change the converged label. Every other key counts, unknown ones
+#: too: a needless DFT run is cheaper than a label of other settings.
 IGNORED = {
     'CONTROL': frozenset(
         (
@@ -36,15 +36,15 @@ IGNORED = {
 #: Namelists that a single-point run does not read.
 UNREAD = frozenset({'IONS', 'CELL'})
 
-#: What pw.x takes for a key that is absent (INPUT_PW of Quantum ESPRESSO 7). Not ``nspin`` and ``degauss``: an isolated
-#: atom runs with others when they are absent.
+#: Defaults of pw.x (INPUT_PW of Quantum ESPRESSO 7), without ``nspin`` and ``degauss``, which have other defaults for
+#: an isolated atom.
 DEFAULTS: dict[str, dict[str, t.Any]] = {
     'CONTROL': {'calculation': 'scf'},
     'SYSTEM': {'noncolin': False, 'smearing': 'gaussian', 'tot_charge': 0.0},
     'ELECTRONS': {'conv_thr': 1e-6},
 }
 
-#: Other names of the same smearing.
+#: Synonyms of smearings.
 SMEARINGS = {
     **dict.fromkeys(('gauss', 'gaussian'), 'gaussian'),
     **dict.fromkeys(('mp', 'm-p', 'methfessel-paxton'), 'methfessel-paxton'),
@@ -52,10 +52,10 @@ SMEARINGS = {
     **dict.fromkeys(('fd', 'f-d', 'fermi-dirac'), 'fermi-dirac'),
 }
 
-#: Of the second try, for an SCF that did not converge: small steps, with the screening of an inhomogeneous system (D.
-#: Raczkowski et al., Phys. Rev. B 64, 121101 (2001)), which fits bulk too, and the most stable diagonalisation. All of
-#: them lead to the same ground state. The smearing is not touched: a wider one changes the energy that is minimised,
-#: and such labels do not go with the others.
+#: Settings of the second try, for an SCF that did not converge: small mixing steps, the screening of an inhomogeneous
+#: system (D. Raczkowski et al., Phys. Rev. B 64, 121101 (2001)), which works for bulk too, and the most stable
+#: diagonalisation. The ground state stays the same. The smearing is not changed: a wider one changes the energy, and
+#: such labels are not consistent with the others.
 ROBUST_ELECTRONS: dict[str, t.Any] = {
     'mixing_beta': 0.2,
     'mixing_mode': 'local-TF',
@@ -66,7 +66,7 @@ ROBUST_ELECTRONS: dict[str, t.Any] = {
 
 
 def robust_parameters(parameters: Mapping[str, t.Any]) -> dict[str, t.Any]:
-    """Return ``parameters`` of ``pw.x`` with `ROBUST_ELECTRONS`, keeping what is even more careful there."""
+    """Return ``parameters`` of ``pw.x`` with `ROBUST_ELECTRONS`, or with more cautious values of ``parameters``."""
     electrons = dict(parameters.get('ELECTRONS', {}))
     robust = ROBUST_ELECTRONS | {
         'mixing_beta': min(ROBUST_ELECTRONS['mixing_beta'], electrons.get('mixing_beta', 1.0)),
@@ -76,7 +76,7 @@ def robust_parameters(parameters: Mapping[str, t.Any]) -> dict[str, t.Any]:
 
 
 def physical_parameters(parameters: Mapping[str, t.Any]) -> dict[str, dict[str, t.Any]]:
-    """Return the part of the parameters of ``pw.x`` that decides a label, in one form for what means the same.
+    """Return the parameters of ``pw.x`` that determine a label, in the same form for equivalent settings.
 
     :param parameters: namelists, each a mapping; a value may be a mapping by kind or a list.
     """
@@ -106,12 +106,12 @@ def label_digest(
     force_parity: bool = False,
     other: Mapping[str, t.Any] | None = None,
 ) -> str:
-    """Return a digest of the settings of a label, pseudopotentials apart; settings that mean the same share it.
+    """Return a digest of the settings of a label without pseudopotentials, the same for equivalent settings.
 
-    :param parameters: namelists of ``pw.x``; see `IGNORED` for what does not count.
+    :param parameters: namelists of ``pw.x``; keys in `IGNORED` do not count.
     :param kpoints_distance: largest distance of k-points, in 1/Å.
     :param force_parity: whether the meshes have even numbers only.
-    :param other: whatever else decides the label, such as tables and settings of the plugin.
+    :param other: other data that determine the label, such as settings of the plugin.
     """
     content = {
         'rules': RULES_VERSION,
@@ -123,7 +123,7 @@ def label_digest(
 
 
 def _normal(value: t.Any) -> t.Any:
-    """Return a value in the one form that it is compared in: every number a float, every text in small letters."""
+    """Return a value in the form for comparison: every number a float, every text in lower case."""
     if isinstance(value, Mapping):
         return {str(key): _normal(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -1,1 +1,1 @@
-"""Large frames cut down to periodic boxes that DFT can pay for."""
+"""Large frames cut down to periodic boxes small enough for DFT."""

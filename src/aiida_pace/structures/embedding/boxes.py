@@ -1,4 +1,4 @@
-"""The search for a periodic box around an atom: its shape, which atoms are in it, and what is wrong with it."""
+"""The search for a periodic box around an atom: shape, atoms in the box, and defects of the box."""
 
 from __future__ import annotations
 
@@ -19,14 +19,14 @@ FloatArray = npt.NDArray[np.float64]
 IntArray = npt.NDArray[np.int64]
 BoolArray = npt.NDArray[np.bool_]
 
-#: The strength of a bond is exp(DECAY (1 - ratio)) where ratio is its length over the sum of the covalent radii, after
-#: Pauling (J. Am. Chem. Soc. 69, 542 (1947)), up to this ratio: boxes are chosen to keep the bonds of every atom.
+#: The strength of a bond is exp(DECAY (1 - ratio)) for ratios, of length to sum of the covalent radii, below BONDED,
+#: after Pauling (J. Am. Chem. Soc. 69, 542 (1947)): boxes are chosen to keep the bonds of every atom.
 DECAY, BONDED = 4.0, 1.5
 
-#: Every length of a box is tried up to this much longer than it must be, in these steps, in Å.
+#: Range above the least length in which the lengths of a box are tried, and the steps, in Å.
 SLACK, STEP, COARSE_STEP = 2.5, 0.1, 0.25
 
-#: How often each edge of an orthorhombic box is chosen anew.
+#: How often each edge of an orthorhombic box is optimised.
 ROUNDS = 2
 
 #: Atoms are too close across a face when they are nearer than this times the closest approach in the large cell.
@@ -35,14 +35,14 @@ USUAL_CLASH = 0.88
 #: Number of orientations in which a compact box is tried.
 ORIENTATIONS = 24
 
-#: What an atom costs, in broken or surplus bonds, and a pair across a face that is too close but must stay.
+#: Cost, in broken or surplus bonds, of an atom and of a pair across a face that is too close but must stay.
 COST_OF_ATOM, COST_OF_FORBIDDEN = 0.1, 1e4
 
-#: The core is kept this much farther from the faces than it must be, and boxes are shifted by it against large cells:
-#: no atom of a perfect crystal lies on a face, where rounding decides its side, in Å.
+#: Extra distance in Å between core and faces, and shift of boxes against large cells: no atom of a perfect crystal lies
+#: on a face, where rounding would decide its side.
 OFF_FACE = 1e-3
 
-#: The cells around one.
+#: Shifts to the 26 neighbouring cells.
 AROUND = np.array([shift for shift in itertools.product((-1, 0, 1), repeat=3) if any(shift)], dtype='f8')
 
 
@@ -52,21 +52,21 @@ class Cut:
     def __init__(
         self, atoms: Atoms, centre: int, cutoff: float, *, core_radius: float, margin: float, clash: float | None
     ) -> None:
-        """Unwrap the surroundings of the atom ``centre`` of ``atoms``."""
+        """Unwrap the surroundings of the atom ``centre`` of ``atoms``; the other arguments are those of `embed`."""
         self.atoms, self.cutoff = atoms, cutoff
         self.clash = USUAL_CLASH * _closest(atoms) if clash is None else clash
         self.radii = radii_of(atoms.numbers)
         self.bonds = _native_bonds(atoms, self.radii)
         self.slack = max(SLACK, 2.2 * self.clash * float(self.radii.max()))
         self.reach = cutoff + margin + OFF_FACE
-        # Every box that is tried lies within this distance.
+        # All tried boxes lie within this distance.
         farthest = 3**0.5 * (core_radius + self.reach + self.slack)
         self.owners, self.positions = surroundings(atoms, centre, farthest)
         self.is_core = np.linalg.norm(self.positions, axis=1) <= core_radius
         self.core = self.positions[self.is_core]
 
     def orthorhombic(self, max_atoms: float) -> Box | None:
-        """Return the best box along the Cartesian axes, found for one axis after the other; None when none fits."""
+        """Return the best box along the Cartesian axes, optimised axis by axis; None when no box fits."""
         cell, pbc = self.atoms.cell.array, self.atoms.pbc
         lengths = np.abs(np.diag(cell))
         low, high = self.core.min(axis=0) - self.reach, self.core.max(axis=0) + self.reach
@@ -91,19 +91,20 @@ class Cut:
         return best
 
     def compact(self, max_atoms: float) -> Box | None:
-        """Return the best box with the shape of a primitive cell of the face-centred lattice; None when none fits."""
+        """Return the best box with the shape of a primitive cell of the face-centred lattice; None when no box fits."""
         middle = (self.core.min(axis=0) + self.core.max(axis=0)) / 2
         least = 2 * (float(np.linalg.norm(self.core - middle, axis=1).max()) + self.reach)
         shape = np.array([[0, 1, 1], [1, 0, 1], [1, 1, 0]]) / 2**0.5
-        # The same orientations every time: they are a set of trials, not a random choice.
+        # A fixed seed: the orientations are a set of trials, not a random choice.
         turns = Rotation.random(ORIENTATIONS, np.random.default_rng(0)).as_matrix()
         lengths = least + np.arange(0.0, self.slack + COARSE_STEP / 2, COARSE_STEP)
         trials = [(middle, length * shape @ turn) for length, turn in itertools.product(lengths, turns)]
         return self.best(trials, np.zeros(3, dtype=bool), max_atoms)
 
     def best(self, trials: Iterable[tuple[FloatArray, FloatArray]], keeps: BoolArray, max_atoms: float) -> Box | None:
-        """Return the cheapest of the boxes with these middles and cells that have at most ``max_atoms`` atoms.
+        """Return the cheapest box of at most ``max_atoms`` atoms among ``trials``, None when no box fits.
 
+        :param trials: middle (3,) and cell (3, 3) of each box, in Å.
         :param keeps: (3,) directions in which the large cell has the same period.
         """
         best = None
@@ -116,13 +117,13 @@ class Cut:
         return best
 
     def inside(self, middle: FloatArray, cell: FloatArray) -> BoolArray:
-        """Return which atoms are nearer to ``middle`` than to its images."""
+        """Return the mask of the atoms nearer to ``middle`` than to the images of it."""
         vectors = AROUND @ cell
         limits = np.einsum('vx,vx->v', vectors, vectors) / 2 + vectors @ middle
         return np.asarray(np.all(self.positions @ vectors.T <= limits, axis=1))
 
     def box(self, middle: FloatArray, cell: FloatArray, inside: BoolArray, keeps: BoolArray) -> Box:
-        """Return the atoms ``inside`` a box, and what is wrong with them."""
+        """Return the box of the atoms ``inside``, with its defects."""
         owners, positions, core = self.owners[inside], self.positions[inside] - middle, self.is_core[inside]
         fixed = core | (nearest_distances(positions, positions[core], cell) <= self.cutoff)
         radii = self.radii[owners]
@@ -142,13 +143,13 @@ class Cut:
 class Box(t.NamedTuple):
     """A box that was tried.
 
-    :param middle: (3,) its middle, from the atom that it was made for.
-    :param owners: (n,) the atoms in it, by their index in the large cell.
+    :param middle: (3,) position of the middle relative to the central atom, in Å.
+    :param owners: (n,) index in the large cell of each atom in the box.
     :param positions: (n, 3) relative to the middle, in Å.
     :param core: (n,) atoms of the core.
     :param fixed: (n,) atoms within the cutoff of the core.
-    :param kept: (n,) atoms that remain when those that are too close across a face are removed.
-    :param wrong_bonds: strength of the bonds of these that is missing or too much, summed over atoms.
+    :param kept: (n,) atoms that remain when atoms too close across a face are removed.
+    :param wrong_bonds: missing or surplus strength of the bonds of the kept atoms, summed.
     :param forbidden: number of pairs that are too close across a face but must both stay.
     """
 
@@ -164,12 +165,12 @@ class Box(t.NamedTuple):
 
     @property
     def cost(self) -> float:
-        """What the box costs, in bonds."""
+        """The cost of the box, in bonds."""
         return self.wrong_bonds + COST_OF_FORBIDDEN * self.forbidden + COST_OF_ATOM * len(self.owners)
 
 
 def surroundings(atoms: Atoms, centre: int, radius: float) -> tuple[IntArray, FloatArray]:
-    """Return the atoms within ``radius`` of one, itself first, and their places relative to it, images included."""
+    """Return the atoms within ``radius`` of ``centre``, that one first, and their relative positions, with images."""
     owners, images = images_within(atoms.positions, atoms.cell.array, atoms.pbc, radius)
     places = images - images[centre]
     distances = np.linalg.norm(places, axis=1)
@@ -179,9 +180,9 @@ def surroundings(atoms: Atoms, centre: int, radius: float) -> tuple[IntArray, Fl
 
 
 def _without(clashes: IntArray, fixed: BoolArray) -> BoolArray:
-    """Return which atoms remain when of every clash one is removed that is not fixed, the one with most clashes first.
+    """Return the mask of the atoms that remain when one atom of each clash is removed, atoms with most clashes first.
 
-    :param clashes: (c, 2) atoms that are too close; those of two fixed atoms stay.
+    :param clashes: (c, 2) pairs of atoms that are too close; pairs of two fixed atoms stay.
     """
     stay = np.ones(len(fixed), dtype=bool)
     clashes = clashes[~np.all(fixed[clashes], axis=1)]
@@ -194,25 +195,25 @@ def _without(clashes: IntArray, fixed: BoolArray) -> BoolArray:
 
 
 def _closest(atoms: Atoms) -> float:
-    """Return the smallest distance over the sum of the two covalent radii, 1 at most."""
+    """Return the smallest distance over the sum of the two covalent radii, at most 1."""
     return min(closest_approach(atoms.numbers, atoms.positions, atoms.cell.array, atoms.pbc), 1.0)
 
 
 def _native_bonds(atoms: Atoms, radii: FloatArray) -> FloatArray:
-    """(N,) strength of all bonds of each atom."""
+    """Return the total strength (N,) of the bonds of each atom."""
     reach = 2 * BONDED * float(radii.max())
     owners, images = images_within(atoms.positions, atoms.cell.array, atoms.pbc, reach)
     return _bonds(*_near_pairs(owners, images, radii, reach), len(atoms))
 
 
 def _bonds(pairs: IntArray, ratios: FloatArray, count: int) -> FloatArray:
-    """(count,) strength of all bonds of each atom; images of atoms come after the atoms."""
+    """Return the total strength (count,) of the bonds of each atom; images come after the atoms."""
     strengths = np.where(ratios < BONDED, np.exp(DECAY * (1 - ratios)), 0.0)
     return np.asarray(np.bincount(pairs.ravel(), np.repeat(strengths, 2), count)[:count], dtype='f8')
 
 
 def _near_pairs(owners: IntArray, images: FloatArray, radii: FloatArray, reach: float) -> tuple[IntArray, FloatArray]:
-    """Return pairs of atoms and images within ``reach``, an atom first, and distances over sums of covalent radii."""
+    """Return the pairs, with at least one atom, within ``reach``, and their distances over sums of covalent radii."""
     pairs = cKDTree(images).query_pairs(reach, output_type='ndarray')
     pairs = pairs[pairs.min(axis=1, initial=len(images)) < len(radii)]
     lengths = np.linalg.norm(images[pairs[:, 0]] - images[pairs[:, 1]], axis=1)
@@ -220,7 +221,7 @@ def _near_pairs(owners: IntArray, images: FloatArray, radii: FloatArray, reach: 
 
 
 def nearest_distances(positions: FloatArray, others: FloatArray, cell: FloatArray) -> FloatArray:
-    """(n,) distance from each position to the nearest of ``others`` in a periodic box, in Å."""
+    """Return the distance (n,) from each position to the nearest of ``others`` in a periodic box, in Å."""
     shifts = np.concatenate([np.zeros((1, 3)), AROUND]) @ cell
     places = (others[:, None, :] + shifts[None, :, :]).reshape(-1, 3)
     return np.asarray(cKDTree(places).query(positions)[0])

@@ -1,4 +1,4 @@
-"""Cut the surroundings of an atom out of a large cell and wrap them in a small periodic box fit for DFT."""
+"""Cut the surroundings of an atom out of a large cell into a small periodic box for DFT."""
 
 from __future__ import annotations
 
@@ -10,6 +10,7 @@ import numpy as np
 import numpy.typing as npt
 from ase import Atoms
 
+from aiida_pace.formats.text import counted
 from aiida_pace.frames import Frames
 from aiida_pace.structures.embedding.boxes import Cut, nearest_distances
 
@@ -22,10 +23,10 @@ Shape = t.Literal['orthorhombic', 'compact']
 
 
 class EmbeddingError(ValueError):
-    """There is no box for these surroundings; the message says what to change."""
+    """Surroundings that cannot be embedded; the message gives the remedy."""
 
     def __init__(self, message: str, cause: str = 'wrong_use') -> None:
-        """Make an error with a message, and one word for it that goes into accounts."""
+        """Make an error with a message, and one word for the accounts."""
         super().__init__(message)
         self.cause = cause
 
@@ -35,14 +36,14 @@ class Embedding:
     """Surroundings of an atom in a periodic box.
 
     :param atoms: the box, with the array ``force_weight`` (1 in the core, 0 elsewhere) and the energy weight 0; its
-        atoms are shifted but not turned against the large cell.
-    :param core: (n,) the atoms that count in a fit: all that is within ``cutoff`` of them is as in the large cell.
-    :param fixed: (n,) the atoms within ``cutoff`` of the core, and the core, which must not move; the rest is buffer.
+        atoms are shifted but not rotated relative to the large cell.
+    :param core: (n,) the atoms that count in a fit; their surroundings within ``cutoff`` are those of the large cell.
+    :param fixed: (n,) the core and the atoms within ``cutoff`` of it, which must not move; the rest is the buffer.
     :param source: (n,) index of each atom in the large cell.
     :param cutoff: in Å.
-    :param wrong_bonds: strength of bonds that is missing or too much against the large cell, summed over atoms, in
-        single bonds.
-    :param removed: number of atoms left out because they were too close to others across a face of the box.
+    :param wrong_bonds: missing or surplus strength of bonds relative to the large cell, summed over atoms, in single
+        bonds.
+    :param removed: number of atoms left out because they are too close to others across a face of the box.
     """
 
     atoms: Atoms
@@ -63,15 +64,15 @@ class Embedding:
         :raises EmbeddingError: when a fixed atom has moved or the buffer has come within the cutoff of the core.
         """
         if not np.array_equal(positions[self.fixed], self.atoms.positions[self.fixed]):
-            raise EmbeddingError('an atom within the cutoff of the core has moved; only the buffer may')
+            raise EmbeddingError('an atom within the cutoff of the core has moved: move only the buffer')
         if np.any(self.intruders(positions)):
-            raise EmbeddingError('an atom of the buffer has come within the cutoff of the core; relax it less')
+            raise EmbeddingError('an atom of the buffer has come within the cutoff of the core: relax the buffer less')
         atoms = self.atoms.copy()
         atoms.positions = positions
         return dataclasses.replace(self, atoms=atoms)
 
     def intruders(self, positions: FloatArray) -> BoolArray:
-        """(n,) atoms of the buffer that would be within the cutoff of the core at these positions."""
+        """Return the mask (n,) of the buffer atoms that would be within the cutoff of the core at these positions."""
         near = nearest_distances(positions, self.atoms.positions[self.core], self.atoms.cell.array) <= self.cutoff
         return np.asarray(near & ~self.fixed)
 
@@ -91,29 +92,29 @@ def embed(
     shape: Shape | None = None,
     max_atoms: int | None = None,
 ) -> Embedding:
-    """Return a box around an atom in which all atoms within ``cutoff`` of the core are exactly in place.
+    """Return a box around an atom in which all atoms within ``cutoff`` of the core have their exact positions.
 
-    The box is filled from the large cell. It is so large that no image comes within the cutoff of the core, and beyond
-    that so shaped that the atoms have about the same bonds as in the large cell. Of two atoms that are too close across
-    a face one is removed, never one within the cutoff of the core.
+    The box is filled from the large cell. No image may come within the cutoff of the core; beyond that the shape is
+    chosen to keep the bonds of the atoms. Of two atoms that are too close across a face one is removed, but never an
+    atom within the cutoff of the core.
 
-    An ``orthorhombic`` box has the Cartesian axes; an edge of the large cell that is at right angles to the others is
-    kept where it is not longer. A ``compact`` box is a primitive cell of the face-centred lattice, in any of some
-    orientations: around one atom it needs 0.71 of the volume.
+    An ``orthorhombic`` box has the Cartesian axes; an edge of the large cell at right angles to the others is kept when
+    it is not longer. A ``compact`` box is a primitive cell of the face-centred lattice, in the best of 24 orientations:
+    around one atom it needs 0.71 of the volume.
 
     :param atoms: the large cell, of any shape.
     :param centre: index of the atom, such as that of the highest extrapolation grade.
     :param cutoff: of the potential, in Å.
-    :param core_radius: atoms this near to the centre belong to the core too, in Å.
-    :param margin: added to the least distance between the core and the faces, in Å: raise it to enlarge the box.
-    :param clash: atoms are too close below this times the sum of their covalent radii; by default 0.88 of what the
-        closest pair of the large cell has.
+    :param core_radius: atoms within this distance of the centre belong to the core, in Å.
+    :param margin: added to the least distance between the core and the faces, in Å; a larger one enlarges the box.
+    :param clash: atoms are too close below this times the sum of their covalent radii; by default 0.88 times the ratio
+        of the closest pair of the large cell.
     :param shape: by default the one with fewer wrong bonds.
-    :param max_atoms: largest number of atoms in the box, those counted that are removed later.
-    :raises EmbeddingError: when there is no such atom, or no box is small enough and keeps all that must stay.
+    :param max_atoms: largest number of atoms in the box, before any are removed.
+    :raises EmbeddingError: when ``centre`` is out of range, or no box is small enough and keeps all fixed atoms.
     """
     if not 0 <= centre < len(atoms):
-        raise EmbeddingError(f'there is no atom {centre} in a structure of {len(atoms)} atoms')
+        raise EmbeddingError(f'there is no atom {centre} in a structure of {counted(len(atoms), "atom")}')
     cut = Cut(atoms, centre, cutoff, core_radius=core_radius, margin=margin, clash=clash)
     searches = {'orthorhombic': cut.orthorhombic, 'compact': cut.compact}
     most = np.inf if max_atoms is None else max_atoms
@@ -121,13 +122,13 @@ def embed(
     box = min((box for box in boxes if box is not None), key=lambda box: box.cost, default=None)
     if box is None:
         raise EmbeddingError(
-            f'no box of at most {max_atoms} atoms holds the surroundings of atom {centre} within {cutoff} Å; allow '
+            f'no box of at most {max_atoms} atoms holds the surroundings of atom {centre} within {cutoff} Å: allow '
             'more atoms, or use a potential with a shorter cutoff',
             cause='too_many_atoms',
         )
     if box.forbidden:
         raise EmbeddingError(
-            f'in every box some atoms within {cutoff} Å of atom {centre} are too close to images of others; allow more '
+            f'in every box some atoms within {cutoff} Å of atom {centre} are too close to images of others: allow more '
             'atoms, or use another `margin`',
             cause='short_distance',
         )
@@ -154,7 +155,7 @@ def embed(
 def embed_within(
     atoms: Atoms, centre: int, cutoff: float, max_atoms: int, *, margin: float = 0.0, clash: float | None = None
 ) -> Embedding:
-    """Return the embedding with about the largest core that fits into a box of at most ``max_atoms`` atoms.
+    """Return the embedding with nearly the largest core that fits into a box of at most ``max_atoms`` atoms.
 
     The arguments are those of `embed`.
 
@@ -180,16 +181,15 @@ def relax_buffer(
     target: float = 0.5,
     farthest: float = 1.0,
 ) -> Embedding:
-    """Return the box after its buffer has followed the forces.
+    """Return the box after a relaxation of its buffer.
 
-    The method is FIRE (Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006)). An atom stops where it would come within
-    the cutoff of the core, or move by more than ``farthest``: the potential knows little about these surroundings, so
-    the buffer is to lose its worst strain, not to find a minimum.
+    The method is FIRE (Bitzek et al., Phys. Rev. Lett. 97, 170201 (2006)). An atom stops where it would come within the
+    cutoff of the core, or move by more than ``farthest``: the potential is not reliable in these surroundings, so the
+    relaxation removes the largest strains and need not find a minimum.
 
-    :param forces: a function that returns the (n, 3) forces on a structure in eV/Å, such as ``get_forces`` of an ASE
-        calculator; forces that are not finite end the relaxation.
+    :param forces: returns the (n, 3) forces on a structure in eV/Å; forces that are not finite end the relaxation.
     :param steps: largest number of steps.
-    :param target: the relaxation ends when no force on the buffer is larger, in eV/Å.
+    :param target: the relaxation ends when the largest force on the buffer is not above this, in eV/Å.
     :param farthest: largest displacement of an atom, in Å.
     """
     atoms = embedding.atoms.copy()

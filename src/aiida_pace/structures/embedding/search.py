@@ -1,4 +1,4 @@
-"""Embed the surroundings of an atom in a box, relax its buffer, and prove that the core looks the same there."""
+"""Embed the surroundings of an atom in a box, relax the buffer, and check that the core keeps its grades."""
 
 from __future__ import annotations
 
@@ -18,20 +18,20 @@ __all__ = ('FoundEmbedding', 'search_embedding')
 FloatArray = npt.NDArray[np.float64]
 FromAtoms = Callable[[Atoms], FloatArray]
 
-#: Added to the least distance between core and faces at each try, and the number of tries, in Å.
+#: Increase of the margin at each try, in Å, and the number of tries.
 MARGIN_STEP, TRIES = 0.5, 6
 
 
 @dataclasses.dataclass(frozen=True, eq=False)
 class FoundEmbedding:
-    """A box in which the core has the grades that it has in the large cell.
+    """A box in which the core has the same grades as in the large cell.
 
     :param embedding: the box.
-    :param grades: (n,) grade of each atom in it.
+    :param grades: (n,) grade of each atom in the box.
     :param grade_before: highest grade of the core in the large cell.
-    :param grade_after: the same in the box.
-    :param tries: number of boxes that it took.
-    :param is_relaxed: whether the buffer was moved.
+    :param grade_after: highest grade of the core in the box.
+    :param tries: number of margins that were tried.
+    :param is_relaxed: whether the buffer was relaxed.
     """
 
     embedding: Embedding
@@ -56,19 +56,19 @@ def search_embedding(
     grade_tolerance: float = 0.01,
     closest: float = 0.7,
 ) -> FoundEmbedding:
-    """Return the box with about the largest core of at most ``max_atoms`` atoms whose core atoms keep their grades.
+    """Return the box of at most ``max_atoms`` atoms, with nearly the largest core, whose core atoms keep their grades.
 
-    The buffer is relaxed. Where that does harm, with a distance too short, larger forces or a changed grade, it stays
-    as it was cut. Where this will not do either, a box with a larger margin is tried.
+    The buffer is relaxed, unless the relaxation causes a short distance, larger forces or a changed grade. When the box
+    is not acceptable without relaxation either, a box with a larger margin is tried.
 
     :param grades: (N,) grade of each atom of the large cell.
     :param forces_of: returns the forces on a structure in eV/Å.
-    :param grades_of: returns the grades in a structure. Both raise ValueError for one that cannot be evaluated.
+    :param grades_of: returns the grades in a structure. Both raise ValueError when it cannot be evaluated.
     :param steps: largest number of steps of the relaxation, see `relax_buffer`.
-    :param grade_tolerance: largest difference of grades, relative to the grade or, below 1, to 1.
+    :param grade_tolerance: largest difference of grades, relative to the grade, or to 1 for grades below 1.
     :param closest: distances below this times the sum of the covalent radii are too short, unless the large cell has
         such a distance.
-    :raises EmbeddingError: when no box will do; its cause is that of the last one: ``too_many_atoms``,
+    :raises EmbeddingError: when no box is acceptable, with the cause of the last box: ``too_many_atoms``,
         ``short_distance``, ``not_finite`` or ``grade_changed``.
     """
     native = min(_closest(atoms, 1.0), 1.0)
@@ -86,7 +86,7 @@ def search_embedding(
             )
         except EmbeddingError as exception:
             if exception.cause == 'too_many_atoms':
-                # A larger margin takes more atoms still; what was wrong with the boxes that did fit tells more.
+                # A larger margin needs even more atoms; the fault of the boxes that did fit is more informative.
                 raise failure or exception from None
             failure = exception
             continue
@@ -109,7 +109,7 @@ def search_embedding(
 
 
 def _relaxed_first(cut: Embedding, forces_of: FromAtoms, steps: int, tolerance: float) -> Iterator[Embedding]:
-    """Yield the box relaxed, if this lowered the forces on the buffer, then the box as it was cut."""
+    """Yield the relaxed box, if the forces on the buffer became smaller, then the box as cut."""
 
     def forces(atoms: Atoms) -> FloatArray:
         try:
