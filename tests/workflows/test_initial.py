@@ -195,6 +195,8 @@ def test_a_length_that_is_a_guess_is_reported(inputs: Inputs) -> None:
         ({'count': 61}, '`count` is 61, the pool has 60: raise `pool_count`'),
         ({'parameters': {'shares': {'alloy': 1}}}, 'no recipe with a share above 0 applies'),
         ({'parameters': {'selection': 'best'}}, '`parameters`: setting `selection`'),
+        ({'parameters': {'lattice_constants': {'Al-fcc': 4.05}}}, '`parameters`: .*Al is not among the elements Si'),
+        ({'parameters': {'composition': {'Zz': 1.0}}}, '`parameters`: `composition` has the key `Zz`'),
         ({'closest': 0.0}, '`closest` is 0.0: give a share above 0'),
         ({'parameters': {'cutoff': 5.0}}, 'setting `cutoff` is now `cutoff` of the fit'),
         ({'structures': {'mine': bulk('Cu')}}, '`structures.mine` holds Cu, which is not among the elements'),

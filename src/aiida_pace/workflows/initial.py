@@ -20,6 +20,7 @@ from aiida_pace.structures.initial import (
     atoms_per_element,
     bond_sources,
     recipe_counts,
+    validate_keys,
     validate_user_structure,
 )
 from aiida_pace.structures.lattices import bond_of
@@ -156,6 +157,8 @@ class InitialSetWorkChain(ResumableWorkChain):
             return f'`count` is {count}: give more frames than there are elements, for the isolated atoms.'
         if count > config.pool_count:
             return f'`count` is {count}, the pool has {config.pool_count}: raise `pool_count` of the `parameters`.'
+        if error := validate_keys(elements, config):
+            return f'`parameters`: {error}.'
         if not applicable_shares(elements, config, has_structures=bool(structures)):
             return '`parameters`: no recipe with a share above 0 applies to these elements; raise one in `shares`.'
         if structures and not config.shares.get('user'):
