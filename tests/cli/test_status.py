@@ -161,7 +161,11 @@ def test_not_converged(campaign: Campaign) -> None:
     sentence = campaign.judged('cycle_01', (0.1612, 0.1143, 0.2704, 3), halted=1)
     campaign.trained('cycle_01', 0.1, 0.01)
     campaign.validated('cycle_01', ['diamond: the bulk modulus is 3 % off'])
-    end(campaign.node, 601, f'not converged, the cycles are used up: {sentence}. The best potential is attached')
+    end(
+        campaign.node,
+        601,
+        f'not converged after the largest number of cycles: {sentence}. The best potential is attached',
+    )
     output = flat(status().output)
     assert output.count(sentence) == 1
     assert 'Property beyond its tolerance: diamond: the bulk modulus is 3 % off' in output

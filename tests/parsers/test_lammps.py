@@ -158,7 +158,7 @@ def test_collected_frames_are_bounded_and_the_halting_one_is_kept(parse_walker: 
 def test_missing_log(parse_walker: Parse) -> None:
     outputs, exit_code = parse_walker({'log.lammps': gone}, output='bash: lmp: command not found\n')
     assert exit_code.status == 310
-    assert 'wrote no `log.lammps`, its last words: "bash: lmp: command not found"' in exit_code.message
+    assert 'wrote no `log.lammps`; its last output was: "bash: lmp: command not found"' in exit_code.message
     assert not outputs
 
 

@@ -220,7 +220,7 @@ def test_goes_on_without_swarm_and_boxes(
     assert account['rejected'] == {'not_embedded': 2}
     assert set(account['kept']) == {'extrapolative', 'halt'}
     assert set(account['failed']) == {'embedding', 'swarming'}
-    assert all('last words' in cause for cause in account['failed'].values())
+    assert all('last output was' in cause for cause in account['failed'].values())
 
 
 @pytest.mark.engines
@@ -236,7 +236,7 @@ def test_names_the_step_that_failed(
     inputs['swarm']['parameters'] = orm.Dict({'count': 0})
     _, node = run_get_node(CandidatesWorkChain, **inputs)
     assert node.exit_status == CandidatesWorkChain.exit_codes[error].status
-    assert 'last words' in node.exit_message
+    assert 'last output was' in node.exit_message
 
 
 @pytest.mark.engines
@@ -247,7 +247,7 @@ def test_embedding_failed(inputs: dict[str, t.Any], broken: Callable[[str], orm.
     _, node = run_get_node(CandidatesWorkChain, **inputs)
     assert node.exit_status == CandidatesWorkChain.exit_codes.ERROR_EMBEDDING_FAILED.status
     assert '`embed.parameters.max_dft_atoms` = 40 atoms' in node.exit_message
-    assert 'last words' in node.exit_message
+    assert 'last output was' in node.exit_message
 
 
 @pytest.mark.engines

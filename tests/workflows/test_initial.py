@@ -122,7 +122,7 @@ def test_the_step_that_failed_is_named(
     )
     _, node = run_get_node(InitialSetWorkChain, **inputs)
     assert node.exit_status == InitialSetWorkChain.exit_codes[error].status
-    assert 'last words' in node.exit_message
+    assert 'last output was' in node.exit_message
 
 
 def without_engines(inputs: Inputs, **parameters: object) -> Inputs:

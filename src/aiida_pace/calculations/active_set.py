@@ -77,7 +77,7 @@ class PaceActiveSetCalculation(PaceCalcJob):
         spec.exit_code(
             400,
             'ERROR_ENGINE_INTERRUPTED',
-            message='pace_activeset was cut short, its last words: "{detail}"; give it more time or memory.',
+            message='pace_activeset was interrupted; its last output was: "{detail}"; give it more time or memory.',
         )
 
     @classmethod

@@ -51,14 +51,14 @@ class PaceBasisCalculation(PaceCalcJob):
             'basis',
             valid_type=AcePotentialData,
             required=False,
-            help='A potential that is not fitted: its basis counts.',
+            help='A potential with the basis and without fitted coefficients.',
         )
 
         spec.exit_code(
             310,
             'ERROR_BASIS_FAILED',
             invalidates_cache=True,
-            message='the basis was refused with: {detail}; see `{filename}` and check the code and the `parameters`.',
+            message='making the basis failed: {detail}; see `{filename}` and check the code and the `parameters`.',
         )
         spec.exit_code(
             320,
@@ -69,7 +69,7 @@ class PaceBasisCalculation(PaceCalcJob):
         spec.exit_code(
             400,
             'ERROR_ENGINE_INTERRUPTED',
-            message='the code was cut short, its last words: "{detail}"; give it more time or memory.',
+            message='the code was interrupted; its last output was: "{detail}"; give it more time or memory.',
         )
 
     @classmethod

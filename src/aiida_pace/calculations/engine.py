@@ -34,7 +34,7 @@ class PaceProgramCalcJob(PaceCalcJob):
         """Declare the ports and exit codes that all have."""
         super().define(spec)
         spec.input('dataset', valid_type=AtomsDatasetData, help='The frames.')
-        spec.output('output_parameters', valid_type=orm.Dict, help='What was done, and how long it took.')
+        spec.output('output_parameters', valid_type=orm.Dict, help='Counts of the job, and its wall time.')
         spec.default_output_node = 'output_parameters'
 
         spec.exit_code(
@@ -53,8 +53,8 @@ class PaceProgramCalcJob(PaceCalcJob):
         spec.exit_code(
             400,
             'ERROR_ENGINE_INTERRUPTED',
-            message=f'{cls.PROGRAM} ended without `{{filename}}`, its last words: "{{detail}}"; see `{{stderr}}`, then '
-            'give more time or memory, or repair the code.',
+            message=f'{cls.PROGRAM} ended without `{{filename}}`; its last output was: "{{detail}}"; see `{{stderr}}`, '
+            'then give more time or memory, or repair the code.',
         )
 
     @classmethod
@@ -153,9 +153,9 @@ class PaceFramesCalcJob(PaceEngineCalcJob):
             valid_type=orm.Float,
             default=lambda: orm.Float(CLOSEST),
             validator=validate_closest,
-            help='No distance in a frame that is made is below this times the sum of the two covalent radii.',
+            help='Smallest distance in a new frame, as a share of the sum of the two covalent radii.',
         )
-        spec.output('dataset', valid_type=AtomsDatasetData, required=False, help='The frames that were made.')
+        spec.output('dataset', valid_type=AtomsDatasetData, required=False, help='The new frames.')
 
     @classmethod
     def validate_parameters(cls, node: orm.Dict | None, _: t.Any) -> str | None:

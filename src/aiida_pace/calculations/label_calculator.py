@@ -51,7 +51,7 @@ class PaceLabelCalculation(PaceProgramCalcJob):
             'potential',
             valid_type=AcePotentialData,
             required=False,
-            help='An ACE potential as teacher, in place of `parameters`.',
+            help='An ACE potential as teacher, instead of `parameters`.',
         )
         spec.output(
             'labels',

@@ -66,8 +66,8 @@ class PaceLammpsCalculation(PaceCalcJob):
             'extrapolative',
             valid_type=AtomsDatasetData,
             required=False,
-            help='Frames with a grade of `collect_grade` or more, with the grade of each atom, origin `extrapolative`; '
-            'of a halted walker the last one is where it halted, origin `halt`.',
+            help='Frames with a grade of `collect_grade` or more, with the grade of each atom, origin '
+            '`extrapolative`. The last frame of a halted walker has the origin `halt`.',
         )
         spec.output(
             'samples',
@@ -97,39 +97,39 @@ class PaceLammpsCalculation(PaceCalcJob):
             310,
             'ERROR_LOG_MISSING',
             invalidates_cache=True,
-            message='LAMMPS wrote no `{filename}`, its last words: "{detail}"; see `{output}` and whether the code '
-            'runs LAMMPS or `pace-lmp`.',
+            message='LAMMPS wrote no `{filename}`; its last output was: "{detail}"; see `{output}`, and check that the '
+            'code runs LAMMPS or `pace-lmp`.',
         )
         spec.exit_code(
             320,
             'ERROR_DUMP_UNREADABLE',
             invalidates_cache=True,
-            message='`{filename}` cannot be used: {detail}; frames before that are attached.',
+            message='`{filename}` cannot be used: {detail}; the frames before the fault are attached.',
         )
         spec.exit_code(
             330,
             'ERROR_GRADE_MISSING',
             invalidates_cache=True,
-            message='the extrapolation grade was 0 at all of {count} looks at it: this build of LAMMPS (version '
-            '{version}) does not compute it; take one from after November 2023, or `pace-lmp`.',
+            message='the extrapolation grade was 0 in all {count} evaluations: this build of LAMMPS (version '
+            '{version}) does not compute the grade; use a version after November 2023, or `pace-lmp`.',
         )
         spec.exit_code(
             400,
             'ERROR_RUN_INTERRUPTED',
-            message='LAMMPS was interrupted after {steps} of {target} steps; give it more time or fewer `steps`. What '
-            'was written until then is attached.',
+            message='LAMMPS was interrupted after {steps} of {target} steps; give it more time or fewer `steps`. The '
+            'output until then is attached.',
         )
         spec.exit_code(
             410,
             'ERROR_RUN_FAILED',
-            message='LAMMPS failed after {steps} of {target} steps: {detail}; see `{filename}`. What was written until '
-            'then is attached.',
+            message='LAMMPS failed after {steps} of {target} steps: {detail}; see `{filename}`. The output until then '
+            'is attached.',
         )
         spec.exit_code(
             420,
             'ERROR_DYNAMICS_UNSTABLE',
-            message='the atoms flew apart after {steps} of {target} steps: {detail}; lower `timestep` or '
-            '`halt_grade`, or raise the dampings. What was written until then is attached.',
+            message='the atoms flew apart after {steps} of {target} steps: {detail}; lower `timestep` or `halt_grade`, '
+            'or raise the dampings. The output until then is attached.',
         )
 
     @staticmethod

@@ -48,13 +48,13 @@ class PaceSelectCalculation(PaceEngineCalcJob):
             'candidates',
             valid_type=orm.List,
             required=False,
-            help='Indices of the frames of the pool that may be selected; without, all may.',
+            help='Indices of the frames of the pool that may be selected; without indices, all frames may be.',
         )
         spec.input(
             'max_frames',
             valid_type=orm.Int,
             validator=lambda node, _: None if node.value > 0 else f'`max_frames` is {node.value}: give at least 1.',
-            help='Largest number of frames to select; fewer are when fewer enter the active set.',
+            help='Largest number of frames to select; fewer frames are selected when fewer enter the active set.',
         )
         spec.outputs['output_parameters'].help = (
             '`indices` of the selected frames in the pool, most informative first; `entered`, of each the '
@@ -63,7 +63,7 @@ class PaceSelectCalculation(PaceEngineCalcJob):
         spec.exit_code(
             510,
             'ERROR_SELECTION_EMPTY',
-            message='no candidate enters the active set: all {count} are known already; filter them by grade first.',
+            message='the active set spans all {count} candidates already; filter the candidates by grade first.',
         )
 
     @classmethod

@@ -42,20 +42,22 @@ class PaceSwarmCalculation(PaceFramesCalcJob):
             'datasets',
             valid_type=AtomsDatasetData,
             dynamic=True,
-            help='By name: data sets with frames to make candidates around, such as those that halted a walker.',
+            help='By name: data sets with the frames around which candidates are made, such as the frames that '
+            'halted a walker.',
         )
         spec.input(
             'indices',
             valid_type=orm.Dict,
             required=False,
-            help='By the name of a data set: indices of its frames to make candidates around; without, around all.',
+            help='By the name of a data set: indices of the frames around which candidates are made; without '
+            'indices, all frames.',
         )
         spec.inputs['active_set'].help = 'Active set of the potential; with it the candidates carry their grades.'
         spec.input(
             'seed',
             valid_type=orm.Int,
             validator=lambda node, _: None if node.value >= 0 else f'`seed` is {node.value}: give 0 or more.',
-            help='Random seed: the same one makes the same candidates.',
+            help='Random seed; the same seed makes the same candidates.',
         )
         spec.outputs['dataset'].help = (
             'The candidates, each there once, in the order of their frames; their origin is `swarm/rattle`, '

@@ -59,7 +59,7 @@ class PaceTrainCalculation(PaceCalcJob):
             'yace_code',
             valid_type=orm.AbstractCode,
             required=False,
-            help='`pace_yaml2yace`, run after the fit: makes the file for `pair_style pace` of LAMMPS.',
+            help='`pace_yaml2yace`; runs after the fit and makes the file for `pair_style pace` of LAMMPS.',
         )
         spec.input_namespace(
             'datasets',
@@ -78,8 +78,9 @@ class PaceTrainCalculation(PaceCalcJob):
             'potential',
             valid_type=AcePotentialData,
             required=False,
-            help='Continue from this potential: the fit starts from its coefficients and its basis. That grows when '
-            '`functions_per_element` asks for more functions of an element than it has, and stays as it is otherwise.',
+            help='Potential to continue from: the fit starts with the basis and the coefficients of this potential. '
+            'The basis grows when `functions_per_element` asks for more functions of an element than the '
+            'potential has.',
         )
 
         spec.output('potential', valid_type=AcePotentialData, required=False, help='The fitted potential.')
@@ -87,8 +88,8 @@ class PaceTrainCalculation(PaceCalcJob):
             'posterior',
             valid_type=AcePosteriorData,
             required=False,
-            help='What a fit with `evaluator: linear` leaves uncertain of `potential`, for the error bars of '
-            '`pace.evaluate`; other fits have none.',
+            help='The posterior of the coefficients of `potential`, for the error bars of `pace.evaluate`; only of a '
+            'fit with `evaluator: linear`.',
         )
         spec.output(
             'output_parameters',
@@ -112,7 +113,8 @@ class PaceTrainCalculation(PaceCalcJob):
             300,
             'ERROR_LOG_MISSING',
             invalidates_cache=True,
-            message='the code wrote no `{filename}`, its last words: "{detail}"; check the code and its prepend text.',
+            message='the code wrote no `{filename}`; its last output was: "{detail}"; check the code and its prepend '
+            'text.',
         )
         spec.exit_code(
             310,
@@ -135,14 +137,14 @@ class PaceTrainCalculation(PaceCalcJob):
         spec.exit_code(
             400,
             'ERROR_FIT_INTERRUPTED',
-            message='the fit was cut short after {count} iterations: continue from the output `potential`, with more '
+            message='the fit was interrupted after {count} iterations: continue from the output `potential`, with more '
             'time or memory.',
         )
         spec.exit_code(
             410,
             'ERROR_FIT_NOT_STARTED',
-            message='the fit was cut short before it left a potential to continue from, its last words: "{detail}"; '
-            'give more time or memory.',
+            message='the fit was interrupted before it wrote a potential to continue from; its last output was: '
+            '"{detail}"; give it more time or memory.',
         )
         spec.exit_code(
             510,

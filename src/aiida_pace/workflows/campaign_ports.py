@@ -61,8 +61,8 @@ def define_inputs(spec: WorkChainSpec) -> None:
         required=False,
         serializer=uuid_of,
         validator=validate_campaign,
-        help='A campaign that ended, in whatever way, or its UUID or PK: this one goes on after its last whole cycle, '
-        'with all its labels, potentials and audits.',
+        help='An earlier campaign, converged or not (node, UUID or PK): the new campaign continues after the last '
+        'complete cycle of the earlier one, with all labels, potentials and audits of the earlier one.',
     )
     spec.expose_inputs(
         InitialSetWorkChain,
@@ -79,29 +79,29 @@ def define_inputs(spec: WorkChainSpec) -> None:
         'check',
         valid_type=orm.Bool,
         default=lambda: orm.Bool(False),
-        help='Whether to try every code on something tiny first, in about a minute: `CheckWorkChain`.',
+        help='Whether to run every code on a tiny input first, which takes about a minute: `CheckWorkChain`.',
     )
     spec.input(
         'seed',
         valid_type=orm.Int,
         default=lambda: orm.Int(1),
         validator=validate_seed,
-        help='Random seed of the campaign; every cycle and walker derives its own from it.',
+        help='Random seed of the campaign; the seeds of cycles and walkers are derived from this seed.',
     )
     spec.input(
         'stages',
         valid_type=orm.List,
         required=False,
         validator=validate_stages,
-        help='Settings of `StageConfig`, one after another: what the walkers must come through, from the mildest to '
-        'the hardest; without, one stage with `explore.lammps.parameters` as they are.',
+        help='Settings of `StageConfig`, one per stage, from the mildest to the hardest conditions of the walkers; '
+        'without stages, there is one stage with `explore.lammps.parameters`.',
     )
     spec.input(
         'closest',
         valid_type=orm.Float,
         default=lambda: orm.Float(CLOSEST),
         validator=validate_closest,
-        help='No distance in a frame that is made or labelled is below this times the sum of the two covalent radii.',
+        help='Smallest distance in a new or labelled frame, as a share of the sum of the two covalent radii.',
     )
     for name, model, purpose in (
         ('stop', StopConfig, 'when the campaign has converged, and when it gives up'),
@@ -172,10 +172,11 @@ def define_outputs(spec: WorkChainSpec) -> None:
         'potential',
         valid_type=AcePotentialData,
         required=False,
-        help='The potential: the last one, unless one before had a lower audit error; at 4xx, too.',
+        help='The potential with the lowest audit error, otherwise the last one; also after a failure (exit codes '
+        '4xx).',
     )
     spec.output('active_set', valid_type=AceActiveSetData, required=False, help='The active set of `potential`.')
-    spec.output('training', valid_type=orm.Dict, required=False, help='Errors of its fit.')
+    spec.output('training', valid_type=orm.Dict, required=False, help='Errors of the fit of `potential`.')
     spec.output_namespace(
         'datasets',
         valid_type=AtomsDatasetData,
@@ -188,7 +189,7 @@ def define_outputs(spec: WorkChainSpec) -> None:
         valid_type=AtomsDatasetData,
         dynamic=True,
         required=False,
-        help='The labelled audit frames, by cycle; none of them was trained on.',
+        help='The labelled audit frames, by cycle; they are not in any training set.',
     )
     spec.output(
         'history',
@@ -197,26 +198,31 @@ def define_outputs(spec: WorkChainSpec) -> None:
         help='The last verdict, and the `history` of the campaign: one record per cycle, with audit error and cost.',
     )
     spec.output('validation', valid_type=orm.Dict, required=False, help='Properties of the potential against DFT.')
-    spec.output('gates', valid_type=orm.Dict, required=False, help='Which of them are within their tolerances.')
+    spec.output(
+        'gates',
+        valid_type=orm.Dict,
+        required=False,
+        help='Which properties of `validation` are within their tolerances.',
+    )
     spec.exit_code(
-        310, 'ERROR_INITIAL_SET_FAILED', message='the initial set could not be made, no DFT was spent: {cause}'
+        310, 'ERROR_INITIAL_SET_FAILED', message='the initial set could not be made; no DFT was spent: {cause}'
     )
     spec.exit_code(
         320,
         'ERROR_LABELS_INSUFFICIENT',
-        message='not enough initial labels for a fit: {cause}. The labels are attached as `datasets`: start again from '
-        'them, with more frames.',
+        message='not enough initial labels for a fit: {cause}. The labels are attached as `datasets`: start a campaign '
+        'with these `datasets` and more frames.',
     )
     spec.exit_code(410, 'ERROR_LABELS_FAILED', message='labelling failed in `{step}`: {cause}')
     spec.exit_code(411, 'ERROR_TRAINING_FAILED', message='training failed in `{step}`: {cause}')
     spec.exit_code(412, 'ERROR_EXPLORATION_FAILED', message='exploration failed in `{step}`: {cause}')
     spec.exit_code(413, 'ERROR_SELECTION_FAILED', message='selection failed in `{step}`: {cause}')
-    spec.exit_code(414, 'ERROR_CHECK_FAILED', message='the campaign cannot run, no DFT was spent: {cause}')
+    spec.exit_code(414, 'ERROR_CHECK_FAILED', message='the campaign cannot run; no DFT was spent: {cause}')
     spec.exit_code(
         601,
         'ERROR_CONVERGENCE_NOT_REACHED',
-        message='not converged, the cycles are used up: {message}. The best potential is attached; go on with '
-        '`restart_from` and a larger `stop.max_cycles`.',
+        message='not converged after the largest number of cycles: {message}. The best potential is attached; continue '
+        'with `restart_from` and a larger `stop.max_cycles`.',
     )
     spec.exit_code(
         602,
@@ -227,7 +233,7 @@ def define_outputs(spec: WorkChainSpec) -> None:
     spec.exit_code(
         603,
         'ERROR_BUDGET_SPENT',
-        message='not converged, the budget is spent: {message}. The best potential is attached; go on with '
+        message='not converged, the budget is spent: {message}. The best potential is attached; continue with '
         '`restart_from` and a larger `stop.max_core_hours`.',
     )
 

@@ -33,30 +33,31 @@ def define_inputs(spec: WorkChainSpec) -> None:
         'extrapolative',
         valid_type=AtomsDatasetData,
         dynamic=True,
-        help='By walker: its extrapolative frames; around those of origin `halt` a swarm is made.',
+        help='By walker: extrapolative frames; a swarm is made around the frames of origin `halt`.',
     )
     spec.input_namespace(
         'samples',
         valid_type=AtomsDatasetData,
         dynamic=True,
         required=False,
-        help='By walker: frames from before the halt, the way out when the guards reject all others.',
+        help='By walker: frames before the halt; the last acceptable one is taken when the guards reject all other '
+        'candidates.',
     )
     spec.input_namespace(
         'known',
         valid_type=AtomsDatasetData,
         dynamic=True,
         required=False,
-        help='Frames that are labelled already: no candidate is like one of them.',
+        help='Labelled frames: candidates that are alike are rejected.',
     )
     spec.input(
         'drawn',
         valid_type=AtomsDatasetData,
         required=False,
-        help='Frames that are labelled together with the candidates, such as those of an audit: no candidate is '
-        'like one of them, and one data set holds all.',
+        help='Frames to label together with the candidates, such as audit frames; candidates that are alike are '
+        'rejected, and the output `dataset` holds both.',
     )
-    spec.input('potential', valid_type=AcePotentialData, help='The potential that ran into the halts.')
+    spec.input('potential', valid_type=AcePotentialData, help='The potential of the walkers.')
     spec.input('active_set', valid_type=AceActiveSetData, help='The active set of `potential`.')
     spec.input('seed', valid_type=orm.Int, validator=validate_seed, help='Random seed of swarms and strategies.')
     spec.input(
@@ -64,7 +65,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
         valid_type=orm.Float,
         default=lambda: orm.Float(CLOSEST),
         validator=validate_closest,
-        help='No distance in a candidate is below this times the sum of the two covalent radii.',
+        help='Smallest distance in a candidate, as a share of the sum of the two covalent radii.',
     )
     spec.input(
         'guards',
@@ -78,15 +79,16 @@ def define_inputs(spec: WorkChainSpec) -> None:
         valid_type=orm.Str,
         default=lambda: orm.Str('d_optimal'),
         validator=validate_strategy,
-        help='What is kept. `d_optimal`: the most informative candidates above the threshold, by MaxVol; '
-        '`max_grade`: those of highest grade; `threshold_random`: any above the threshold; `random`: any.',
+        help='Which candidates are kept. `d_optimal`: the most informative candidates above the threshold, by '
+        'MaxVol; `max_grade`: those of highest grade; `threshold_random`: any above the threshold; `random`: '
+        'any.',
     )
     spec.input(
         'grade_threshold',
         valid_type=orm.Float,
         default=lambda: orm.Float(2.0),
         validator=validate_threshold,
-        help='Candidates below this extrapolation grade teach little; `random` and `max_grade` do not use it.',
+        help='Smallest extrapolation grade of a candidate; `random` and `max_grade` do not use it.',
     )
     spec.input(
         'max_per_halt',
@@ -126,7 +128,7 @@ def define_outputs(spec: WorkChainSpec) -> None:
         valid_type=orm.Dict,
         required=False,
         help='Number of `candidates`: `made` by origin = `rejected` by cause + `not_chosen` by reason + `kept` by '
-        'origin. `embedded`: sizes and grades of each large frame. `failed`: by step, why it was gone without.',
+        'origin. `embedded`: sizes and grades of each large frame. `failed`: by skipped step, the cause.',
     )
     spec.exit_code(
         410,

@@ -32,15 +32,20 @@ class ExploreWorkChain(ResumableWorkChain):
             valid_type=orm.StructureData,
             dynamic=True,
             validator=cls.validate_structures,
-            help='Where each walker starts, by its name.',
+            help='Start structure of each walker, by name.',
         )
-        spec.input('seed', valid_type=orm.Int, help='Random seed of the first walker; the next one takes the next.')
+        spec.input(
+            'seed',
+            valid_type=orm.Int,
+            help='Random seed of the first walker; each further walker takes the next integer.',
+        )
         spec.input(
             'max_concurrent',
             valid_type=orm.Int,
             default=lambda: orm.Int(2),
             validator=validate_positive,
-            help='Number of walkers at once. `core.direct` has no queue: there, at most the number of cores.',
+            help='Number of walkers that run at the same time. `core.direct` has no queue: give at most the number '
+            'of cores there.',
         )
         spec.expose_inputs(PaceLammpsCalculation, namespace='lammps', exclude=('structure', 'seed'))
         steps: t.Any = cls  # for `outline`, steps are functions of any work chain
@@ -50,7 +55,8 @@ class ExploreWorkChain(ResumableWorkChain):
             valid_type=AtomsDatasetData,
             dynamic=True,
             required=False,
-            help='By walker: frames whose extrapolation grade is above the collection threshold; a halted one is last.',
+            help='By walker: frames with an extrapolation grade above the collection threshold; the halting frame is '
+            'last.',
         )
         spec.output_namespace(
             'samples',
@@ -63,13 +69,13 @@ class ExploreWorkChain(ResumableWorkChain):
             'output_parameters',
             valid_type=orm.Dict,
             required=False,
-            help='Which walkers came to their end, halted or failed; the highest grade.',
+            help='Which walkers finished, halted or failed; the highest grade.',
         )
         spec.exit_code(
             410,
             'ERROR_WALKERS_FAILED',
-            message='not one of the {count} walkers gave a usable trajectory ({causes}). Look at '
-            '`verdi process report` of one of them.',
+            message='none of the walkers ({count}) gave a usable trajectory ({causes}). Run `verdi process report` on '
+            'one of the walkers.',
         )
 
     def run_lanes(self) -> None:

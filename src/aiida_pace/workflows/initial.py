@@ -65,21 +65,21 @@ class InitialSetWorkChain(ResumableWorkChain):
             valid_type=orm.StructureData,
             dynamic=True,
             required=False,
-            help='Structures of your own, for the recipe `user`: as they are, and disturbed.',
+            help='Structures of the user, for the recipe `user`: unchanged, and strained and displaced.',
         )
         spec.input(
             'seed',
             valid_type=orm.Int,
             default=lambda: orm.Int(1),
             validator=validate_seed,
-            help='Random seed of the structures and of what is picked at random.',
+            help='Random seed of the structures and of the random selection.',
         )
         spec.input(
             'closest',
             valid_type=orm.Float,
             default=lambda: orm.Float(CLOSEST),
             validator=validate_closest,
-            help='No distance in the set is below this times the sum of the two covalent radii.',
+            help='Smallest distance in the set, as a share of the sum of the two covalent radii.',
         )
         spec.expose_inputs(
             PaceBasisCalculation,
@@ -111,7 +111,7 @@ class InitialSetWorkChain(ResumableWorkChain):
             'dataset',
             valid_type=AtomsDatasetData,
             required=False,
-            help='The frames to label; each has the name of its recipe as origin.',
+            help='The frames to label; the origin of a frame is the name of its recipe.',
         )
         spec.output(
             'output_parameters',
@@ -152,13 +152,26 @@ class InitialSetWorkChain(ResumableWorkChain):
     def validate_inputs(cls, value: Mapping[str, t.Any], _: t.Any) -> str | None:
         """Refuse inputs that do not fit each other, before anything runs."""
         config = InitialSetConfig.model_validate(value['parameters'].get_dict())
-        count, elements, structures = value['count'].value, sorted(set(value['elements'])), value.get('structures', {})
+        elements = sorted(set(value['elements']))
+        return (
+            cls._validate_counts(value['count'].value, elements, config)
+            or cls._validate_structures(value, elements, config)
+            or cls._validate_basis(value, elements, config)
+        )
+
+    @staticmethod
+    def _validate_counts(count: int, elements: list[str], config: InitialSetConfig) -> str | None:
         if config.isolated_atoms and count <= len(elements):
             return f'`count` is {count}: give more frames than there are elements, for the isolated atoms.'
         if count > config.pool_count:
             return f'`count` is {count}, the pool has {config.pool_count}: raise `pool_count` of the `parameters`.'
         if error := validate_keys(elements, config):
             return f'`parameters`: {error}.'
+        return None
+
+    @staticmethod
+    def _validate_structures(value: Mapping[str, t.Any], elements: list[str], config: InitialSetConfig) -> str | None:
+        structures = value.get('structures', {})
         if not applicable_shares(elements, config, has_structures=bool(structures)):
             return '`parameters`: no recipe with a share above 0 applies to these elements; raise one in `shares`.'
         if structures and not config.shares.get('user'):
@@ -166,7 +179,7 @@ class InitialSetWorkChain(ResumableWorkChain):
         for name, structure in sorted(structures.items()):
             if error := validate_user_structure(structure.get_ase(), elements, value['closest'].value):
                 return f'`structures.{name}` {error}.'
-        return cls._validate_basis(value, elements, config)
+        return None
 
     @staticmethod
     def _validate_basis(value: Mapping[str, t.Any], elements: list[str], config: InitialSetConfig) -> str | None:

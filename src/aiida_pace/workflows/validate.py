@@ -49,7 +49,7 @@ class ValidateWorkChain(ResumableWorkChain):
             'structures',
             valid_type=orm.StructureData,
             dynamic=True,
-            help='The crystals, by name; any cell of each, at about its equilibrium.',
+            help='The crystals, by name; any cell of a crystal will do, near equilibrium.',
         )
         spec.input('potential', valid_type=AcePotentialData, help='The potential to validate.')
         spec.input(
@@ -70,7 +70,7 @@ class ValidateWorkChain(ResumableWorkChain):
             valid_type=orm.Dict,
             default=orm.Dict,
             validator=validate_config(PropertyTolerances),
-            help='Settings of `PropertyTolerances`: how far each property may be from that of DFT.',
+            help='Settings of `PropertyTolerances`: the largest difference of each property from DFT.',
         )
         # Frames of finite differences are near duplicates by intent: all of them go to DFT.
         spec.expose_inputs(LabelWorkChain, namespace='label', exclude=('dataset', 'duplicate_tolerance'))
@@ -93,21 +93,22 @@ class ValidateWorkChain(ResumableWorkChain):
             valid_type=orm.Dict,
             required=False,
             help='By structure: lattice constant (Å), bulk modulus and elastic constants (GPa), phonons (THz) under '
-            'DFT and the potential, their differences, and why any is missing; `core_seconds` of DFT spent.',
+            'DFT and the potential, their differences, and the causes of missing properties; `core_seconds` of '
+            'DFT spent.',
         )
         spec.output(
             'gates',
             valid_type=orm.Dict,
             required=False,
-            help='`passed`, whether every property is within its tolerance; `failed`, a sentence on each that is not; '
-            'by structure and property, the largest deviation.',
+            help='`passed`, whether every property is within its tolerance; `failed`, a sentence on each property '
+            'that is not; by structure and property, the largest deviation.',
         )
         spec.output_namespace(
             'datasets',
             valid_type=AtomsDatasetData,
             dynamic=True,
             required=False,
-            help='The labelled frames, `volumes` and `responses`: to train on, too.',
+            help='The labelled frames, `volumes` and `responses`; they can be trained on.',
         )
         spec.output_namespace(
             'accounts',

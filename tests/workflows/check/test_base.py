@@ -147,7 +147,7 @@ def test_no_fault_hides_another(inputs: Inputs, broken: Callable[[str, str, str]
 
     codes = CheckWorkChain.exit_codes
     assert node.exit_status == codes.ERROR_PSEUDOS_MISSING.status
-    assert '4 checks failed (pseudopotentials, pw, pacemaker, lammps)' in node.exit_message
+    assert 'failed checks: 4 (pseudopotentials, pw, pacemaker, lammps)' in node.exit_message
     assert 'there are none for C' in node.exit_message
     checks = checks_of(node)
     assert {name: check['status'] for name, check in checks.items()} == dict.fromkeys(COMPUTER[:3], 'ok') | {

@@ -54,7 +54,8 @@ class CheckWorkChain(ResumableWorkChain):
             'elements',
             valid_type=orm.List,
             validator=validate_elements,
-            help='Chemical symbols of the campaign: all must be fit for labels, and the tiny inputs hold them.',
+            help='Chemical symbols of the campaign: the code of the labels must support them, and the tiny inputs '
+            'contain them.',
         )
         for trial in _job_trials():
             options: dict[str, t.Any] = {
@@ -78,24 +79,24 @@ class CheckWorkChain(ResumableWorkChain):
         spec.output(
             'output_parameters',
             valid_type=orm.Dict,
-            help='`checks`: of each its `name`, `status` (ok, warning, failed, skipped), what was `found`, `version`, '
-            '`remedy` and `process` (UUID of its job); `status` of the worst; numbers of `ok`, `warning`, `failed`, '
-            '`skipped`.',
+            help='`checks`: for each the `name`, `status` (ok, warning, failed, skipped), what was `found`, '
+            '`version`, `remedy` and `process` (UUID of its job); `status` of the worst; numbers of `ok`, '
+            '`warning`, `failed`, `skipped`.',
         )
         spec.exit_code(
             410,
             'ERROR_COMPUTER_UNFIT',
-            message='{count} checks failed ({names}), first `{name}`: {found}. {remedy}',
+            message='failed checks: {count} ({names}); first `{name}`: {found}. {remedy}',
         )
         spec.exit_code(
             411,
             'ERROR_PSEUDOS_MISSING',
-            message='{count} checks failed ({names}), first `{name}`: {found}. {remedy}',
+            message='failed checks: {count} ({names}); first `{name}`: {found}. {remedy}',
         )
         spec.exit_code(
             412,
             'ERROR_ENGINE_FAILED',
-            message='{count} checks failed ({names}), first `{name}`: {found}. {remedy}',
+            message='failed checks: {count} ({names}); first `{name}`: {found}. {remedy}',
         )
 
     def check_computers(self) -> None:

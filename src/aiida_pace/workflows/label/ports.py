@@ -28,7 +28,8 @@ def define_ports(spec: WorkChainSpec, labellers: Mapping[str, type[Labeller]]) -
         valid_type=orm.Int,
         default=lambda: orm.Int(2),
         validator=validate_positive,
-        help='Number of jobs at once. `core.direct` has no queue: there, at most the number of cores.',
+        help='Number of jobs that run at the same time. `core.direct` has no queue: give at most the number of cores '
+        'there.',
     )
     spec.input(
         'max_failed_fraction',
@@ -41,15 +42,16 @@ def define_ports(spec: WorkChainSpec, labellers: Mapping[str, type[Labeller]]) -
         'reuse',
         valid_type=orm.Bool,
         default=lambda: orm.Bool(True),
-        help='Whether to take labels that this profile has already, of the same frames with the same settings; switch '
-        'it off to compare runs.',
+        help='Whether to reuse labels of the same frames with the same settings in this profile; give False to '
+        'compare runs.',
     )
     spec.input(
         'closest',
         valid_type=orm.Float,
         default=lambda: orm.Float(CLOSEST),
         validator=validate_fraction,
-        help='Frames with a distance below this times the sum of the two covalent radii are rejected; 0 lets all pass.',
+        help='Frames with a distance below this times the sum of the two covalent radii are rejected; 0 accepts all '
+        'distances.',
     )
     spec.input(
         'duplicate_tolerance',
@@ -89,33 +91,32 @@ def define_ports(spec: WorkChainSpec, labellers: Mapping[str, type[Labeller]]) -
         'dataset',
         valid_type=AtomsDatasetData,
         required=False,
-        help='The labelled frames but those of an audit; absent when there is not a single one.',
+        help='The labelled frames without audit frames; absent when there are none.',
     )
     spec.output(
         'audit',
         valid_type=AtomsDatasetData,
         required=False,
-        help='The labelled frames of the origin `audit`: nothing is trained on them.',
+        help='The labelled frames of the origin `audit`: no potential is trained on them.',
     )
     spec.output(
         'quarantined',
         valid_type=AtomsDatasetData,
         required=False,
-        help='The frames whose labels are implausible; not to be trained on.',
+        help='The frames with implausible labels; do not train on them.',
     )
     spec.output(
         'output_parameters',
         valid_type=orm.Dict,
         help='The account: frames requested = reused + cached + labelled + failed + rejected, `failures` and '
-        '`rejections` by cause, `core_seconds` spent (CPU time where the code measures it, else wall time of its '
-        'cores), `core_seconds_cached` and `core_seconds_reused` saved, `warnings` on labels that should be looked '
-        'at.',
+        '`rejections` by cause, `core_seconds` spent (CPU time where the code measures it, else wall time of '
+        'its cores), `core_seconds_cached` and `core_seconds_reused` saved, `warnings` on labels to inspect.',
     )
     spec.exit_code(
         410,
         'ERROR_LABELS_FAILED',
         message='{failed} of {requested} frames could not be labelled, more than `max_failed_fraction` = {limit} '
-        'allows ({causes}). Look at `verdi process report` of one of them, fix the cause and run again.',
+        'allows ({causes}). Run `verdi process report` on one of the failed runs, fix the cause and run again.',
     )
 
 

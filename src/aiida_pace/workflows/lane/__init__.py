@@ -44,7 +44,7 @@ class LaneWorkChain(ResumableWorkChain):
             'structures',
             valid_type=orm.StructureData,
             dynamic=True,
-            help='The share of this lane; the key becomes the link label of the process.',
+            help='The structures of this lane; each key becomes the link label of a process.',
         )
         steps: t.Any = cls  # for `outline`, steps are functions of any work chain
         spec.outline(steps.setup, while_(steps.has_next)(steps.run_next))

@@ -57,7 +57,7 @@ class TrainBaseWorkChain(ResumableWorkChain, BaseRestartWorkChain):
         spec.exit_code(
             210,
             'ERROR_ATOMS_INSUFFICIENT',
-            message='no basis is small enough for the data sets `fit.datasets`: {detail}.',
+            message='the data sets `fit.datasets` are too small for any basis: {detail}.',
         )
         spec.exit_code(
             410,
