@@ -249,7 +249,7 @@ def validate_keys(elements: Sequence[str], config: InitialSetConfig) -> str | No
     :param elements: those of the set.
     """
     known = ', '.join(elements)
-    own = {prototype.name for element in elements if (prototype := own_prototype(element)) is not None}
+    own = {found.name for element in elements if (found := own_prototype(element)) is not None}
     prototypes = list(dict.fromkeys([*ELEMENTAL, *sorted(own), *COMPOUNDS]))
     for key in config.lattice_constants:
         *symbols, prototype = key.split('-')
