@@ -50,7 +50,7 @@ def test_files(campaign: Campaign, potential: AcePotentialData, active_set: AceA
     assert 'pair_coeff * * potential.yaml active_set.asi Si' in readme
     assert 'Si -103.250000 eV' in readme
     assert 'never trained on: 84 meV/Å (95 % interval 64-120, 6 frames)' in readme
-    assert 'on 6 labelled frames; RMSE on them: forces 92 meV/Å, energies 4.2 meV/atom' in readme
+    assert 'on 6 labelled frames; RMSE on these frames: forces 92 meV/Å, energies 4.2 meV/atom' in readme
     assert potential.uuid in readme
     assert str(folder) in result.output
 
@@ -136,7 +136,7 @@ def test_what_is_said_is_of_the_potential_handed_over(
     campaign.hand_over(potential=potential, gates=gates)
     assert save(tmp_path).exit_code == 0
     readme = (tmp_path / 'README.md').read_text()
-    assert 'Trained in `initial`, on 5 labelled frames; RMSE on them: forces 200 meV/Å' in readme
+    assert 'Trained in `initial`, on 5 labelled frames; RMSE on these frames: forces 200 meV/Å' in readme
     assert 'never trained on: 150 meV/Å (95 % interval 100-200, 4 frames)' in readme
     assert 'Properties against DFT: bulk modulus 3 % off' in readme
 
@@ -157,7 +157,7 @@ def test_nothing_to_save(campaign: Campaign, tmp_path: Path) -> None:
     campaign.enter('label')
     result = save(tmp_path / 'folder')
     assert result.exit_code == 1
-    assert 'has no potential: wait for its first training' in result.output
+    assert 'has no potential: wait for the first training' in result.output
     assert not (tmp_path / 'folder').exists()
 
 

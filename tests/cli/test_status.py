@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 import os
 import pty
 import re
@@ -17,6 +18,7 @@ from aiida import orm
 from aiida.common.links import LinkType
 from aiida.engine.daemon.client import DaemonClient
 from aiida.manage import get_manager
+from aiida.manage.configuration import get_config
 from click.testing import CliRunner, Result
 
 from aiida_pace.cli import cmd_root
@@ -91,7 +93,7 @@ def test_converged(campaign: Campaign) -> None:
     assert row(result.output, '  gates') == ['9', '0', '9', '0', '0', '100']
     assert 'converged after 3 cycles: 2 quiet rounds at the last stage; the audit error is 84 meV/Å' in result.output
     assert result.output.count('quiet rounds at the last stage') == 1
-    assert 'Properties: all are within their tolerances' in result.output
+    assert 'Properties: all are within the tolerances' in result.output
     assert 'stage 1' not in result.output
     assert 'initial_label/lane_1/frame_00004' in result.output
     assert f'aiida-pace save-potential FOLDER --campaign {campaign.node.pk}' in result.output
@@ -169,7 +171,7 @@ def test_not_converged(campaign: Campaign) -> None:
     output = flat(status().output)
     assert output.count(sentence) == 1
     assert 'Property beyond its tolerance: diamond: the bulk modulus is 3 % off' in output
-    assert 'Its potential, as files: `aiida-pace save-potential' in output
+    assert 'Save the potential: `aiida-pace save-potential' in output
 
 
 def test_check_failed(campaign: Campaign) -> None:
@@ -224,7 +226,7 @@ def test_newest(campaign: Campaign) -> None:
 def test_refusals(campaign: Campaign) -> None:
     """One sentence that names what is wrong and the remedy."""
     other, _ = campaign.label('initial', frames=2)
-    for identifier, words in {999999: 'of no single node', other.pk: 'is no campaign'}.items():
+    for identifier, words in {999999: 'not the PK or UUID of exactly one node', other.pk: 'is not a campaign'}.items():
         result = status(identifier)
         assert result.exit_code == 1
         assert words in result.output
@@ -234,7 +236,7 @@ def test_refusals(campaign: Campaign) -> None:
 def test_no_campaign() -> None:
     result = status()
     assert result.exit_code == 1
-    assert 'no campaign yet' in result.output
+    assert 'has no campaign' in result.output
 
 
 def test_follow_to_the_end(campaign: Campaign, follower: Callable[..., subprocess.Popen[str]]) -> None:
@@ -282,7 +284,7 @@ def test_ctrl_c(campaign: Campaign, follower: Callable[..., subprocess.Popen[str
     process.send_signal(signal.SIGINT)
     output, _ = process.communicate(timeout=60)
     assert process.returncode == 130
-    assert f'Campaign {campaign.node.pk} goes on unwatched' in output
+    assert f'Campaign {campaign.node.pk} continues. Follow it again' in output
     assert not campaign.node.is_terminated
 
 
@@ -309,7 +311,7 @@ def test_terminal(campaign: Campaign, follower: Callable[..., subprocess.Popen[s
     os.close(ours)
     assert process.wait(timeout=60) == 0
     assert '\x1b[2K' in seen, 'nothing was erased: the view was not shown in place'
-    assert seen.count('as files:') == 1
+    assert seen.count('Save the potential:') == 1
 
 
 @pytest.fixture
@@ -346,8 +348,28 @@ def test_dead_daemon(profile_with_broker: DaemonClient) -> None:
     assert 'verdi daemon start' in output
 
 
+def test_workers_that_get_no_tasks(profile_with_broker: DaemonClient) -> None:
+    """After a power cut a worker may wait at the socket of the broker that was killed: processes stand still."""
+    campaign = Campaign()
+    campaign.enter('train')
+    pid = Path(profile_with_broker.circus_pid_file)
+    broker = Path(get_config().filepaths(profile_with_broker.profile)['broker_service']['dir'])
+    status_of_broker = {'running': True, 'pending_tasks': 8, 'processing_tasks': 0, 'task_subscribers': 0, 'pid': 1}
+    for folder in (pid.parent, broker):
+        folder.mkdir(parents=True, exist_ok=True)
+    pid.write_text('1', encoding='utf8')  # a process that runs, and not since a moment ago
+    (broker / 'broker.pid').write_text('aiida-zeromq-broker 1', encoding='utf8')
+    try:
+        for workers, is_told in ((0, True), (1, False)):
+            content = json.dumps(status_of_broker | {'task_subscribers': workers})
+            (broker / 'broker.status').write_text(content, encoding='utf8')
+            assert ('No worker of the daemon is connected' in flat(status().output)) is is_told
+    finally:
+        pid.unlink()
+
+
 def test_a_campaign_with_its_links_is_found_among_other_processes(campaign: Campaign) -> None:
-    """A newer work chain of another kind is no campaign."""
+    """A newer work chain of another kind is not a campaign."""
     campaign.enter('train')
     other = orm.WorkChainNode(process_type='aiida.workflows:pace.train.base')
     other.base.links.add_incoming(campaign.node, LinkType.CALL_WORK, 'initial_train')

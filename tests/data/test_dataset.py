@@ -112,7 +112,7 @@ def test_store_refuses_a_file_that_was_exchanged() -> None:
 
 def test_store_refuses_a_damaged_file() -> None:
     with pytest.raises(ValidationError, match='archive of frames'):
-        replaced(AtomsDatasetData(random_frames()), b'no archive').store()
+        replaced(AtomsDatasetData(random_frames()), b'not an archive').store()
 
 
 def test_store_refuses_duplicates_put_in_behind_the_constructor() -> None:

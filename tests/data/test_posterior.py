@@ -38,13 +38,13 @@ def test_matches_only_the_potential_it_was_made_with() -> None:
 
 @pytest.mark.parametrize('content', [b'', b'text'])
 def test_refuses_what_is_no_posterior(content: bytes) -> None:
-    with pytest.raises(ValueError, match='not a posterior, as pace-fit-linear writes it'):
+    with pytest.raises(ValueError, match='not a posterior of pace-fit-linear'):
         AcePosteriorData(content, potential=recorded_potential())
 
 
 def test_refuses_that_of_another_potential() -> None:
     potential = recorded_potential()
-    with pytest.raises(ValueError, match='that of another potential'):
+    with pytest.raises(ValueError, match='belongs to another potential'):
         AcePosteriorData(posterior_bytes('other', Si=8), potential=potential)
     with pytest.raises(ValueError, match=r"for the functions \{'Si': 7\}, the potential has \{'Si': 8\}"):
         AcePosteriorData(posterior_bytes(potential.digest, Si=7), potential=potential)

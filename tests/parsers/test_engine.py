@@ -115,9 +115,9 @@ def test_control_characters_are_left_out(parse_frames: Parse, job: Job) -> None:
     ('frames', 'account', 'detail'),
     [
         (b'PK\x03\x04 cut', '{"count": 2}', 'not an archive of frames'),
-        (random_frames((2, 3)), None, 'is missing or no JSON'),
-        (random_frames((2, 3)), '{"count": ', 'is missing or no JSON'),
-        (random_frames((2, 3)), '[2]', 'is no JSON object'),
+        (random_frames((2, 3)), None, 'is missing or not JSON'),
+        (random_frames((2, 3)), '{"count": ', 'is missing or not JSON'),
+        (random_frames((2, 3)), '[2]', 'is not a JSON object'),
         (random_frames((2, 3)), '{"count": 2, "wall_time_seconds": NaN}', 'holds NaN'),
         (random_frames((2, 3)), '{"count": 3}', 'it holds 2 frames, its account tells of 3'),
         (

@@ -151,9 +151,9 @@ def test_engine_that_was_cut_short(parse_evaluation: Parse, retrieved: dict[str,
 @pytest.mark.parametrize(
     ('arrays', 'graded', 'detail'),
     [
-        (b'', False, 'no archive'),
-        (b'text', False, 'no archive'),
-        (b'PK\x03\x04 cut', False, 'no archive'),
+        (b'', False, 'not an archive'),
+        (b'text', False, 'not an archive'),
+        (b'PK\x03\x04 cut', False, 'not an archive'),
         (evaluation(energy=None), False, "holds the arrays \\['forces'"),
         (evaluation(), True, "expected \\['energy', 'forces', 'grade'"),
         (evaluation(graded=True), False, "holds the arrays .*'grade'"),
@@ -162,7 +162,7 @@ def test_engine_that_was_cut_short(parse_evaluation: Parse, retrieved: dict[str,
         (evaluation(stress=np.zeros((3, 6), dtype='f4')), False, '`stress` is float32'),
         (evaluation(energy=np.array([0, np.nan, 0])), False, '`energy` holds a number that is not finite'),
         (evaluation(graded=True, grade=np.full(6, np.inf)), True, '`grade` holds a number that is not finite'),
-        (evaluation(energy=np.array([object()] * 3)), False, 'no archive'),  # would have to be unpickled
+        (evaluation(energy=np.array([object()] * 3)), False, 'not an archive'),  # would have to be unpickled
     ],
 )
 def test_evaluation_that_cannot_be_used(

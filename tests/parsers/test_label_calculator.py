@@ -106,9 +106,9 @@ def test_frames_that_were_not_reached(parse_labels: Parse) -> None:
         ({'labelled': np.ones(3)}, {}, '`labelled` is float64.3., expected bool'),
         ({'sizes': np.array([1, 2, 3])}, {}, 'other numbers of atoms'),
         ({'extra': np.ones(3)}, {}, 'it holds the arrays'),
-        ({}, {'failures': {}}, 'does not tell why each frame without a label has none'),
-        ({}, {'failures': {'1': 'a', '2': 'b'}}, 'does not tell why each frame without a label has none'),
-        ({}, {'failures': [1]}, 'its account is incomplete'),
+        ({}, {'failures': {}}, 'gives no cause for some frames without a label'),
+        ({}, {'failures': {'1': 'a', '2': 'b'}}, 'gives no cause for some frames without a label'),
+        ({}, {'failures': [1]}, 'the account is incomplete'),
         ({}, None, '`labels.json` is missing'),
     ],
 )

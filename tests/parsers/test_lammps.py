@@ -242,6 +242,6 @@ def test_build_of_lammps_that_knows_no_grade(parse_walker: Parse) -> None:
     )
     outputs, exit_code = parse_walker(changes)
     assert exit_code.status == 330
-    assert 'was 0 at all of 15 looks' in exit_code.message
+    assert 'was 0 in all 15 evaluations' in exit_code.message
     assert '22 Jul 2025' in exit_code.message
     assert not outputs

@@ -70,7 +70,7 @@ def test_only_candidates_may_be_selected(parsed: Parse) -> None:
     _, code = parsed(selection(), candidates=[0, 1, 3])
     assert '`indices` holds 2, which is not a candidate' in code.message
     _, code = parsed(selection([], []), candidates=[1, 2])
-    assert 'all 2 are known already' in code.message
+    assert 'the active set spans all 2 candidates' in code.message
 
 
 def test_frames_come_in_the_order_of_their_rank(parsed: Parse) -> None:
@@ -87,24 +87,24 @@ def test_frames_come_in_the_order_of_their_rank(parsed: Parse) -> None:
 def test_nothing_selected(parsed: Parse) -> None:
     outputs, code = parsed(selection([], []))
     assert code.status == status('ERROR_SELECTION_EMPTY')
-    assert 'all 4 are known already' in code.message
+    assert 'the active set spans all 4 candidates' in code.message
     assert outputs['output_parameters']['indices'] == []
 
 
 @pytest.mark.parametrize(
     ('arrays', 'message'),
     [
-        (b'nonsense', 'it is no archive of plain arrays'),
+        (b'nonsense', 'the file is not an archive of plain arrays'),
         ({'indices': np.array([0, 1, 2])}, 'it holds the arrays'),
         (selection(wall_time_seconds=np.int64(1)), 'it holds the arrays'),
         (selection(other=np.zeros(3)), 'it holds the arrays'),
-        (selection((3, 0)), 'its arrays do not fit each other'),
-        (selection(wall_time_seconds=np.float64('nan')), 'its arrays do not fit each other'),
+        (selection((3, 0)), 'the arrays have different lengths'),
+        (selection(wall_time_seconds=np.float64('nan')), 'the arrays have different lengths'),
         (selection([0, 1, 2, 3], [4, 3, 2, 1]), '`indices` holds 4 frames, expected at most 3 different ones'),
         (selection([0, 1, 0]), '`indices` holds 3 frames, expected at most 3 different ones'),
         (selection([0, 1, 4]), '`indices` holds 4, which is not a candidate'),
         (selection([0, -1, 2]), '`indices` holds -1, which is not a candidate'),
-        (selection((3, 0, 2), (5, 2, 0)), '`entered` holds a frame of which no atom enters'),
+        (selection((3, 0, 2), (5, 2, 0)), '`entered` holds a frame without entering atoms'),
     ],
 )
 def test_a_selection_that_cannot_be(parsed: Parse, arrays: dict[str, object] | bytes, message: str) -> None:

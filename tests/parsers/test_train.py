@@ -87,7 +87,7 @@ class TestPaceTrainParser:
     def test_a_fit_cut_short_leaves_its_interim_potential(self, parsed: Parse) -> None:
         outputs, code = parsed(UNFINISHED, files=recorded(INTERIM))
         assert code.status == status('ERROR_FIT_INTERRUPTED')
-        assert 'cut short after 20 iterations: continue from the output `potential`' in code.message
+        assert 'interrupted after 20 iterations: continue from the output `potential`' in code.message
         assert outputs['potential'].functions_per_element == {'Si': 20}
         assert not outputs['output_parameters']['converged']
         assert len(outputs['learning_curve'].get_array('loss')) == 21
@@ -166,7 +166,7 @@ class TestPaceTrainParser:
         [
             (None, 'the code wrote none'),
             (b'text', 'not a posterior'),
-            (posterior_bytes('other', Si=20), 'that of another potential'),
+            (posterior_bytes('other', Si=20), 'belongs to another potential'),
         ],
     )
     def test_without_its_posterior_there_is_a_potential_all_the_same(

@@ -121,7 +121,7 @@ def test_refuses_a_campaign_with_nothing_to_go_on_with(builder_of: BuilderOf) ->
 
 def test_refuses_a_campaign_whose_beginning_is_elsewhere(builder_of: BuilderOf) -> None:
     missing = orm.WorkChainNode()
-    with pytest.raises(ValueError, match=f'goes on from campaign {missing.uuid}: import that one'):
+    with pytest.raises(ValueError, match=f'continues campaign {missing.uuid}: import that one'):
         restart_of(builder_of(), Campaign(restart_from=missing))()
 
 

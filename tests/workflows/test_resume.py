@@ -25,7 +25,7 @@ def test_kill_and_resume(sandbox: Sandbox) -> None:
     assert 3 <= before['labelled'] < 10, 'the kill came too late to be in the middle of the labelling'
     assert not before['terminated']
 
-    sandbox.verdi('daemon', 'start')
+    sandbox.restart_daemon()
     sandbox.run(SCRIPTS / 'wait.py', campaign)
     after = json.loads(sandbox.run(SCRIPTS / 'account.py', campaign))
     assert after['exit_status'] in (0, 601), after['exit_message']

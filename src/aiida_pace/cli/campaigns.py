@@ -27,20 +27,20 @@ def find_campaign(identifier: str | None) -> orm.WorkChainNode:
         newest = query.order_by({'campaign': {'ctime': 'desc'}}).first(flat=True)
         if newest is None:
             raise click.ClickException(
-                'this profile has no campaign yet: submit one (examples/silicon/submit_loop.py shows how), or name '
-                'another profile with `-p`.'
+                'this profile has no campaign: submit one (see examples/silicon/submit_loop.py), or give another '
+                'profile with `-p`.'
             )
         return t.cast(orm.WorkChainNode, newest)
     try:
         node = orm.load_node(identifier)
     except (MultipleObjectsError, NotExistent, ValueError) as exception:
         raise click.ClickException(
-            f'`{identifier}` is the PK or UUID of no single node: `aiida-pace status` without it shows the newest '
-            'campaign, `verdi process list -a` all of them.'
+            f'`{identifier}` is not the PK or UUID of exactly one node: leave it out for the newest campaign, or take '
+            'a PK from `verdi process list -a`.'
         ) from exception
     if not isinstance(node, orm.WorkChainNode) or node.process_type != PROCESS_TYPE:
         raise click.ClickException(
-            f'{type(node).__name__}<{node.pk}> is no campaign: give the PK of an ActiveLearningWorkChain, as '
+            f'{type(node).__name__}<{node.pk}> is not a campaign: give the PK of an ActiveLearningWorkChain, as '
             '`verdi process list -a` shows it.'
         )
     return node

@@ -53,7 +53,7 @@ def _options(_: click.Context, __: click.Parameter, value: str) -> dict[str, t.A
     try:
         options = json.loads(value)
     except json.JSONDecodeError as exception:
-        raise click.BadParameter(f'it is not JSON: {exception}') from exception
+        raise click.BadParameter(f'the text is not JSON: {exception}') from exception
     if not isinstance(options, dict):
         raise click.BadParameter('give a JSON object, such as {"queue_name": "debug"}.')
     return options
@@ -75,7 +75,7 @@ def _options(_: click.Context, __: click.Parameter, value: str) -> dict[str, t.A
     default='localhost',
     show_default=True,
     metavar='LABEL',
-    help='Where the codes are that --code does not name: pw@LABEL, pacemaker@LABEL, ...',
+    help='Computer of the codes that --code does not give: pw@LABEL, pacemaker@LABEL, ...',
 )
 @click.option(
     '--code',
@@ -84,21 +84,21 @@ def _options(_: click.Context, __: click.Parameter, value: str) -> dict[str, t.A
     multiple=True,
     callback=_labels,
     metavar='NAME=LABEL',
-    help='Another code, such as lammps=lmp@cluster; again for each.',
+    help='Another code, such as lammps=lmp@cluster; may be repeated.',
 )
 @click.option(
     '--evaluator',
     type=click.Choice(['tensorpot', 'linear']),
     default='tensorpot',
     show_default=True,
-    help='How the campaign trains; for `linear` the code of `pacemaker` is by default pace_fit_linear@...',
+    help='Evaluator of the fits; with `linear`, the default code of `pacemaker` is pace_fit_linear@...',
 )
 @click.option(
     '--options',
     default='{}',
     callback=_options,
     metavar='JSON',
-    help='The `options` of the submit script, such as {"queue_name": "debug"}: the jobs run with these, too.',
+    help='The `options` of the submit script, such as {"queue_name": "debug"}, for the jobs of the check.',
 )
 @verbose_option
 @profile_option

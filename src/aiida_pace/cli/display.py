@@ -54,7 +54,7 @@ ACTIONS = {
     'next_stage': 'next stage',
     'learn': 'learn more',
     'grow_basis': 'grow the basis',
-    'validate': 'look at the properties',
+    'validate': 'compute the properties',
 }
 
 
@@ -110,14 +110,14 @@ def findings(summary: CampaignSummary) -> list[str]:
         action = ACTIONS.get(summary.verdict.action, summary.verdict.action.value)
         found.append(f'Verdict of cycle {summary.verdict.cycle}: {action}: {summary.verdict.message}')
     if summary.failed_gates == ():
-        found.append('Properties: all are within their tolerances of DFT')
+        found.append('Properties: all are within the tolerances')
     found += [f'Property beyond its tolerance: {sentence}' for sentence in summary.failed_gates or ()]
     if summary.restarted_from is not None:
-        found.append(f'It goes on from campaign {summary.restarted_from}, whose labels and cycles it has.')
+        found.append(f'The campaign continues {summary.restarted_from}, with all labels and cycles of that campaign.')
     if summary.lost_campaign is not None:
         found.append(
-            f'It goes on from campaign {summary.lost_campaign}, which is not in this profile: what that one labelled '
-            'and spent is not counted here.'
+            f'The campaign continues {summary.lost_campaign}, which is not in this profile: the labels and the '
+            'cost of that campaign are not counted here.'
         )
     return found
 
@@ -182,18 +182,18 @@ def closing(summary: CampaignSummary) -> list[str]:
     save = f'`aiida-pace save-potential FOLDER --campaign {summary.pk}`'
     if summary.is_ok:
         words = f'Campaign {summary.pk} {outcome(summary)}'
-        return [f'{words}: {why}' if (why := _why(summary)) else f'{words}.', f'Its potential, as files: {save}']
+        return [f'{words}: {why}' if (why := _why(summary)) else f'{words}.', f'Save the potential: {save}']
     ended = f'ended with exit status {summary.exit_status}' if summary.state == 'finished' else f'was {summary.state}'
     found = [
-        f'Campaign {summary.pk} {ended}: {_why(summary) or "no message was left"}',
-        f'Look further: `verdi process status {summary.pk}`, `verdi process report {summary.pk}`',
+        f'Campaign {summary.pk} {ended}: {_why(summary) or "no message"}',
+        f'More: `verdi process status {summary.pk}`, `verdi process report {summary.pk}`',
     ]
     if summary.labels:
         found.append(
-            f'Go on from here, what is labelled stays: `builder.restart_from = {summary.pk}` in the submit script'
+            f'Continue the campaign with all its labels: `builder.restart_from = {summary.pk}` in the submit script'
         )
     if any(step.force_rmse is not None for step in summary.steps):
-        found.append(f'Its potential, as files: {save}')
+        found.append(f'Save the potential: {save}')
     return found
 
 

@@ -30,10 +30,10 @@ MAX_RUNS = 8
 @click.option(
     '--energy-key',
     metavar='NAME',
-    help='Name of the total energy, eV.  [default: energy, or that of a well-known pair]',
+    help='Key of the total energy, eV.  [default: energy, or the key of a well-known pair]',
 )
 @click.option(
-    '--forces-key', metavar='NAME', help='Name of the forces, eV/Å.  [default: forces, or that of a well-known pair]'
+    '--forces-key', metavar='NAME', help='Key of the forces, eV/Å.  [default: forces, or the key of a well-known pair]'
 )
 @click.option(
     '--stress-key',
@@ -47,9 +47,9 @@ MAX_RUNS = 8
     help='Name of the virial, eV, positive under compression: the stress is minus the virial over the volume.',
 )
 @click.option('--no-stress', is_flag=True, help='Leave the stresses out.')
-@click.option('--no-guards', is_flag=True, help='Take implausible frames too: short distances, huge forces, ...')
+@click.option('--no-guards', is_flag=True, help='Also take implausible frames: short distances, huge forces, ...')
 @click.option('--skip-faulty', is_flag=True, help='Store the good frames of files that hold faulty ones.')
-@click.option('--origin', metavar='TEXT', default='', help='Origin of the frames that do not name theirs.')
+@click.option('--origin', metavar='TEXT', default='', help='Origin of frames without an origin.')
 @click.option('--label', metavar='TEXT', default='', help='Label of the data set.')
 @verbose_option
 @profile_option
@@ -245,7 +245,7 @@ def _find_datasets(identifier: str) -> list[AtomsDatasetData]:
         node = orm.load_node(identifier)
     except (MultipleObjectsError, NotExistent, ValueError) as exception:
         raise click.ClickException(
-            f'`{identifier}` is the PK or UUID of no single node: give that of a data set or of a campaign.'
+            f'`{identifier}` is not the PK or UUID of exactly one node: give that of a data set or of a campaign.'
         ) from exception
     if isinstance(node, AtomsDatasetData):
         return [node]

@@ -2,11 +2,12 @@
 
 from __future__ import annotations
 
-import os
 import threading
 import time
-from collections.abc import Iterator
+import typing as t
+from collections.abc import Iterator, Mapping
 
+import psutil
 from aiida import orm
 from rich.console import Console
 from rich.live import Live
@@ -14,36 +15,44 @@ from rich.live import Live
 from aiida_pace.cli.display import duration, notices, standing, view
 from aiida_pace.report.campaign import CampaignSummary, summarise_campaign
 
-__all__ = ('HEARTBEAT', 'daemon_fault', 'follow_live', 'follow_plainly')
+__all__ = ('HEARTBEAT', 'daemon_fault', 'follow_live', 'follow_plainly', 'has_no_worker')
 
 #: Seconds after which a log gets a line though nothing has happened: its reader sees that somebody is there.
 HEARTBEAT = 60.0
+#: Seconds after the start of the daemon in which its workers connect to the broker.
+CONNECTING = 60.0
 
 
 def daemon_fault() -> str | None:
     """Return what is wrong with the daemon of the profile, with the remedy, or None when it runs."""
+    from aiida.brokers.zeromq.broker import ZeromqBroker
     from aiida.engine.daemon.client import get_daemon_client
+    from aiida.manage import get_manager
 
     client = get_daemon_client()
     if client.profile.process_control_backend is None:
         return None  # without a broker there are no daemons: the campaign runs in the Python that started it
     pid = client.get_daemon_pid()
     if pid is None:
-        return 'The daemon is not running: `verdi daemon start` lets a submitted campaign go on'
-    if not _is_alive(pid):
-        return 'The daemon was killed: `verdi daemon start` lets a submitted campaign go on'
+        return 'The daemon is not running: `verdi daemon start` continues a submitted campaign'
+    if not psutil.pid_exists(pid):
+        return 'The daemon was killed: `verdi daemon start` continues a submitted campaign'
+    broker = get_manager().get_broker()
+    is_young = time.time() - psutil.Process(pid).create_time() < CONNECTING
+    if not is_young and isinstance(broker, ZeromqBroker) and has_no_worker(broker.probe_service_status()):
+        return 'No worker of the daemon is connected to the broker: run `verdi daemon restart`'
     return None
 
 
-def _is_alive(pid: int) -> bool:
-    """Return whether there is a process ``pid``: one that was killed leaves its file behind."""
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except PermissionError:
-        return True
-    return True
+def has_no_worker(status: Mapping[str, t.Any]) -> bool:
+    """Return whether tasks wait at a ZeroMQ broker to which no worker is connected.
+
+    AiiDA's broker leaves the address of its socket behind when it is killed. After the next start of the daemon, a
+    worker that is faster than the new broker connects to the old address, and receives no task until it is restarted.
+
+    :param status: as the broker reports it.
+    """
+    return bool(status.get('connected') and status.get('pending_tasks') and not status.get('task_subscribers', 1))
 
 
 def _looks(node: orm.WorkChainNode, interval: float) -> Iterator[tuple[CampaignSummary, str | None]]:

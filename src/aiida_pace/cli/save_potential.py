@@ -72,7 +72,7 @@ def _last_potential(node: orm.WorkChainNode) -> tuple[AcePotentialData, AceActiv
         found = state.potentials[state.potential]
         active_set = None if found.active_set is None else orm.load_node(found.active_set)
         return t.cast('AcePotentialData', orm.load_node(found.uuid)), t.cast('AceActiveSetData | None', active_set)
-    remedy = 'see why' if node.is_terminated else 'wait for its first training'
+    remedy = 'see why' if node.is_terminated else 'wait for the first training'
     raise click.ClickException(f'campaign {node.pk} has no potential: {remedy} with `aiida-pace status {node.pk}`.')
 
 
@@ -103,9 +103,7 @@ def _write(folder: Path, files: dict[str, bytes]) -> None:
     )
     for name in ours:
         if name not in files and (folder / name).exists():
-            raise click.ClickException(
-                f'{folder / name} belongs to another potential, as this campaign has no such file: give another folder.'
-            )
+            raise click.ClickException(f'{folder / name} belongs to another potential: give another folder.')
     try:
         folder.mkdir(parents=True, exist_ok=True)
         for name, content in files.items():
@@ -148,14 +146,14 @@ def _quality(node: orm.WorkChainNode, potential: AcePotentialData, campaign: Cam
         fit, step = training.outputs.output_parameters, call.link_label.removesuffix('_train')
         frames = sum(dataset.count for dataset in training.inputs.fit.datasets.values())
         rmse = f'forces {1000 * fit["rmse_f_comp"]:.0f} meV/Å, energies {1000 * fit["rmse_epa"]:.1f} meV/atom'
-        lines.append(f'- Trained in `{step}`, on {frames} labelled frames; RMSE on them: {rmse}')
+        lines.append(f'- Trained in `{step}`, on {frames} labelled frames; RMSE on these frames: {rmse}')
     audits = [record.audit for record in campaign.campaign.history if record.potential == potential.uuid]
     audit = next((audit for audit in reversed(audits) if audit is not None), None)
     if audit is not None:
-        lines.append(f'- RMSE of the forces on frames it was never trained on: {audit_words(audit)}')
+        lines.append(f'- RMSE of the forces on audit frames, which are never trained on: {audit_words(audit)}')
     if 'gates' in node.outputs:
         failed = node.outputs.gates['failed']
-        lines.append(f'- Properties against DFT: {"; ".join(failed) or "all are within their tolerances"}')
+        lines.append(f'- Properties against DFT: {"; ".join(failed) or "all are within the tolerances"}')
     return lines
 
 

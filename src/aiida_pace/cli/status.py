@@ -18,7 +18,7 @@ __all__ = ('cmd_status',)
 
 @cmd_root.command('status')
 @click.argument('campaign', metavar='[PK]', required=False)
-@click.option('-f', '--follow', is_flag=True, help='Stay and show what happens, until the campaign ends.')
+@click.option('-f', '--follow', is_flag=True, help='Follow the campaign until it ends.')
 @click.option(
     '--interval',
     type=click.FloatRange(min=0.1),
@@ -53,7 +53,7 @@ def cmd_status(campaign: str | None, follow: bool, interval: float, verbose: boo
             watch(console, node, interval, verbose)
         except KeyboardInterrupt:
             console.print(
-                f'\nCampaign {node.pk} goes on unwatched. Back to it: `aiida-pace status {node.pk} --follow`',
+                f'\nCampaign {node.pk} continues. Follow it again: `aiida-pace status {node.pk} --follow`',
                 markup=False,
                 soft_wrap=True,
             )

@@ -25,7 +25,9 @@ class AceActiveSetData(orm.Data):
         """Attributes of the node, for queries."""
 
         elements: list[str] = OrmMetadataField(description='Chemical symbols, sorted', read_only=True)
-        potential_digest: str = OrmMetadataField(description='SHA-256 of the B-basis yaml it is for', read_only=True)
+        potential_digest: str = OrmMetadataField(
+            description='SHA-256 of the B-basis yaml of the potential', read_only=True
+        )
         ranks: dict[str, int] = OrmMetadataField(description='Number of environments per element', read_only=True)
 
     def __init__(self, asi: bytes, *, potential: AcePotentialData, **kwargs: t.Any) -> None:
@@ -98,9 +100,9 @@ def _ranks(asi: bytes) -> dict[str, int]:
         with np.load(io.BytesIO(asi), allow_pickle=False) as archive:
             matrices = {name: archive[name] for name in sorted(archive.files)}
     except (OSError, EOFError, ValueError, TypeError, AttributeError, zipfile.BadZipFile) as exception:
-        raise ValueError(f'not an active set, as pace_activeset writes it: {exception}') from exception
+        raise ValueError(f'not an active set of pace_activeset: {exception}') from exception
     if not matrices:
-        raise ValueError('the active set is empty: it names no element')
+        raise ValueError('the active set is empty: the file names no element')
     for element, matrix in matrices.items():
         if matrix.ndim != 2 or matrix.shape[0] != matrix.shape[1] or matrix.dtype.kind != 'f':
             raise ValueError(f'the active set of {element} has the shape {matrix.shape}, expected a square matrix')

@@ -35,7 +35,7 @@ class AtomsDatasetData(orm.Data):
         atoms_count: int = OrmMetadataField(description='Number of atoms of all frames', read_only=True)
         element_counts: dict[str, int] = OrmMetadataField(description='Number of atoms per element', read_only=True)
         elements: list[str] = OrmMetadataField(description='Chemical symbols, sorted', read_only=True)
-        is_labelled: bool = OrmMetadataField(description='Whether energies and forces are there', read_only=True)
+        is_labelled: bool = OrmMetadataField(description='Whether the frames have energies and forces', read_only=True)
         schema_version: int = OrmMetadataField(description='Version of the file format', read_only=True)
 
     def __init__(self, frames: Frames, **kwargs: t.Any) -> None:

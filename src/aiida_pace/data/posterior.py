@@ -32,7 +32,9 @@ class AcePosteriorData(orm.Data):
         functions_per_element: dict[str, int] = OrmMetadataField(
             description='Number of basis functions per element', read_only=True
         )
-        potential_digest: str = OrmMetadataField(description='SHA-256 of the B-basis yaml it is for', read_only=True)
+        potential_digest: str = OrmMetadataField(
+            description='SHA-256 of the B-basis yaml of the potential', read_only=True
+        )
 
     def __init__(self, content: bytes, *, potential: AcePotentialData, **kwargs: t.Any) -> None:
         """Make a node of a posterior.
@@ -43,7 +45,7 @@ class AcePosteriorData(orm.Data):
         """
         attributes = _attributes(content)
         if attributes['potential_digest'] != potential.digest:
-            raise ValueError('the posterior is that of another potential')
+            raise ValueError('the posterior belongs to another potential')
         if attributes['functions_per_element'] != potential.functions_per_element:
             raise ValueError(
                 f'the posterior is for the functions {attributes["functions_per_element"]}, the potential has '
@@ -112,7 +114,7 @@ def _attributes(content: bytes) -> dict[str, t.Any]:
     try:
         posterior = Posterior.load(io.BytesIO(content))
     except PosteriorError as exception:
-        raise ValueError(f'not a posterior, as pace-fit-linear writes it: {exception}') from exception
+        raise ValueError(f'not a posterior of pace-fit-linear: {exception}') from exception
     functions = dict(sorted(posterior.functions_per_element.items()))
     return {
         'elements': list(functions),

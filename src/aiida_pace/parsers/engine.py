@@ -93,12 +93,12 @@ def read_report(path: Path) -> dict[str, t.Any]:
     """
 
     def refuse(word: str) -> t.NoReturn:
-        raise ValueError(f'`{path.name}` holds {word}, which is no number')
+        raise ValueError(f'`{path.name}` holds {word}, which is not a number')
 
     try:
         report = json.loads(path.read_text(encoding='utf-8'), parse_constant=refuse)
     except (OSError, json.JSONDecodeError, UnicodeDecodeError) as exception:
-        raise ValueError(f'`{path.name}` is missing or no JSON: {exception}') from exception
+        raise ValueError(f'`{path.name}` is missing or not JSON: {exception}') from exception
     if not isinstance(report, dict):
-        raise ValueError(f'`{path.name}` is no JSON object')
+        raise ValueError(f'`{path.name}` is not a JSON object')
     return report

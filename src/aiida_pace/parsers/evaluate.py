@@ -80,7 +80,7 @@ def read_arrays(
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as exception:
-        raise ValueError('it is no archive of plain arrays') from exception
+        raise ValueError('the file is not an archive of plain arrays') from exception
     if set(arrays) != set(expected):
         raise ValueError(f'it holds the arrays {sorted(arrays)}, expected {sorted(expected)}')
     for name, (shape, dtype) in expected.items():

@@ -29,7 +29,7 @@ class PaceLabelParser(PaceEngineParser):
         dataset = self.node.inputs.dataset
         arrays = read_arrays(path, _shapes(dataset.count, dataset.atoms_count))
         if not np.array_equal(arrays['sizes'], dataset.frames.sizes):
-            raise ValueError('its frames have other numbers of atoms than those of `dataset`')
+            raise ValueError('the frames have other numbers of atoms than the frames of `dataset`')
         report = read_report(path.with_suffix('.json'))
         failures = _failures(report, arrays['labelled'])
         self.out('labels', orm.ArrayData(arrays))
@@ -64,7 +64,7 @@ def _failures(report: dict[str, t.Any], labelled: npt.NDArray[np.bool_]) -> dict
         failures = {int(index): str(cause) for index, cause in report['failures'].items()}
         told = len(report['unreached'])
     except (AttributeError, KeyError, TypeError, ValueError) as exception:
-        raise ValueError(f'its account is incomplete: {exception}') from exception
+        raise ValueError(f'the account is incomplete: {exception}') from exception
     if sorted(failures) != np.flatnonzero(~labelled).tolist() or told > len(failures):
-        raise ValueError('its account does not tell why each frame without a label has none')
+        raise ValueError('the account gives no cause for some frames without a label')
     return failures

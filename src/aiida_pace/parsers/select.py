@@ -49,17 +49,17 @@ def read_selection(path: Path, candidates: Collection[int], max_frames: int) -> 
         with np.load(path, allow_pickle=False) as archive:
             arrays = {name: archive[name] for name in archive.files}
     except (OSError, EOFError, KeyError, TypeError, ValueError, AttributeError, zipfile.BadZipFile) as exception:
-        raise ValueError('it is no archive of plain arrays') from exception
+        raise ValueError('the file is not an archive of plain arrays') from exception
     found = {name: array.dtype for name, array in arrays.items()}
     if found != kinds:
         raise ValueError(f'it holds the arrays {found}, expected {kinds}')
     indices, entered, seconds = (arrays[name] for name in kinds)
     if indices.ndim != 1 or entered.shape != indices.shape or seconds.shape != () or not np.isfinite(seconds):
-        raise ValueError('its arrays do not fit each other')
+        raise ValueError('the arrays have different lengths')
     if len(indices) > max_frames or len(set(indices.tolist())) < len(indices):
         raise ValueError(f'`indices` holds {len(indices)} frames, expected at most {max_frames} different ones')
     if foreign := sorted(set(indices.tolist()) - set(candidates)):
         raise ValueError(f'`indices` holds {foreign[0]}, which is not a candidate')
     if np.any(entered < 1):
-        raise ValueError('`entered` holds a frame of which no atom enters')
+        raise ValueError('`entered` holds a frame without entering atoms')
     return arrays

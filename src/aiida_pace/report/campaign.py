@@ -140,7 +140,7 @@ def summarise_campaign(node: orm.WorkChainNode) -> CampaignSummary:
     :raises ValueError: when ``node`` is not stored.
     """
     if node.pk is None:
-        raise ValueError('the node of the campaign is not stored: nothing is known of it yet')
+        raise ValueError('the node of the campaign is not stored yet')
     pk, state = node.pk, node.process_state.value if node.process_state else 'created'
     stand = node.base.extras.get(CAMPAIGN_EXTRA, {})
     steps = calls(pk)

@@ -51,7 +51,7 @@ def validate_campaign(node: orm.Str | None, port: t.Any) -> str | None:
     if not campaign.is_terminated:
         return f'`{port.name}`: campaign {campaign.pk} has not ended: wait, or `verdi process kill {campaign.pk}`.'
     if lost := lost_campaign(t.cast(int, campaign.pk)):
-        return f'`{port.name}`: campaign {campaign.pk} goes on from campaign {lost}: import that one into the profile.'
+        return f'`{port.name}`: campaign {campaign.pk} continues campaign {lost}: import that one into the profile.'
     return None
 
 

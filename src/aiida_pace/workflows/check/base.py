@@ -58,9 +58,7 @@ class CheckWorkChain(ResumableWorkChain):
             'contain them.',
         )
         for trial in _job_trials():
-            options: dict[str, t.Any] = {
-                'help': f'Code `{trial.name}`, with the settings that the campaign gives to it.'
-            }
+            options: dict[str, t.Any] = {'help': f'Code `{trial.name}`, with the settings of the campaign.'}
             if trial.is_optional:
                 options |= {'required': False, 'populate_defaults': False}
             spec.expose_inputs(trial.process, namespace=trial.namespace, exclude=trial.own, namespace_options=options)

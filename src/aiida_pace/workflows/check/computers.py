@@ -80,11 +80,11 @@ def judge_disk(label: str, workdir: str, free: float | None) -> Check:
     """Return whether ``free`` bytes are enough; unknown is a warning."""
     name = f'disk {label}'
     if free is None:
-        return Check(name, 'warning', f'`df` does not tell what is free in `{workdir}`', remedy='Look yourself.')
+        return Check(name, 'warning', f'`df` does not report the free space of `{workdir}`', remedy='Look yourself.')
     found = f'{free / 1e9:.1f} GB free in `{workdir}`'
     if free >= DISK_WARNING:
         return Check(name, 'ok', found)
-    remedy = 'Clean up old work directories with `verdi calcjob cleanworkdir`, or give the computer another one.'
+    remedy = 'Remove old work directories with `verdi calcjob cleanworkdir`, or set another one for the computer.'
     return Check(name, 'failed' if free < DISK_FAILED else 'warning', found, remedy=remedy)
 
 
