@@ -124,4 +124,7 @@ class TestInputs:
     def test_elements_that_the_potential_does_not_know(self, inputs: dict[str, object]) -> None:
         inputs['datasets'] = {'initial': AtomsDatasetData(random_frames(numbers=(6, 14), sizes=(20,)))}
         error = self.error(inputs)
-        assert '`datasets.initial` holds C, `potential` is for Si: give the data it was trained on' in error
+        assert (
+            '`datasets.initial` holds C, `potential` is for Si: give the data that the potential was trained on'
+            in error
+        )

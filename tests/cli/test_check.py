@@ -62,7 +62,7 @@ def test_failures_are_told_with_their_remedies() -> None:
     for name in CODES:
         assert re.search(rf'^{name} +failed', result.output, re.MULTILINE), result.output
     assert re.search('^pseudopotentials +failed +there are none for C', result.output, re.MULTILINE)
-    assert 'Take a family that has them' in result.output
+    assert 'Use a family with pseudopotentials' in result.output
     assert f'{len(CODES) + 1} of {len(CODES) + 4} checks failed' in result.output
     assert 'REPORT' not in result.output
     # The label of the code follows from how the campaign trains.

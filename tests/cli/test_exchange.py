@@ -275,7 +275,10 @@ class TestExport:
         assert 'known ones are .xyz, .extxyz, .db, .pckl.gzip' in result.output
 
     def test_what_is_no_data_set(self, tmp_path: Path) -> None:
-        for identifier, words in ((orm.Int(1).store().pk, 'neither a data set nor a campaign'), (0, 'exactly one node')):
+        for identifier, words in (
+            (orm.Int(1).store().pk, 'neither a data set nor a campaign'),
+            (0, 'exactly one node'),
+        ):
             result = run('export', identifier, tmp_path / 'frames.xyz')
             assert result.exit_code == 1
             assert words in result.output

@@ -326,7 +326,7 @@ def test_refuses_a_pool_smaller_than_the_basis(builder_of: BuilderOf) -> None:
         ({'label': {'kpoints_distance': 0.5}}, r'`label\.kpoints_distance` is now `label\.pw\.kpoints_distance`'),
         ({'label': {'pw': {'metadata': {'options': {}}}}}, r'is now `label\.pw\.pw\.metadata\.options`'),
         ({'label': {'pw': {'pw': {'paramters': {}}}}}, r'`label\.pw\.pw\.paramters` is not an input'),
-        ({'label': {'calculator': {}}}, '`label` has `pw` and `calculator`: give just one of them'),
+        ({'label': {'calculator': {}}}, '`label` has `pw` and `calculator`: give exactly one'),
     ],
 )
 def test_refuses_bad_settings(builder_of: BuilderOf, overrides: dict[str, t.Any], message: str) -> None:

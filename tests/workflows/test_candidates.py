@@ -302,7 +302,7 @@ class TestRefuses:
 
     def test_active_set_of_another_potential(self, inputs: dict[str, t.Any]) -> None:
         inputs['potential'] = AcePotentialData(inputs['potential'].get_yaml() + b'# another\n')
-        assert '`active_set` was made for another potential: give the one' in self.error(inputs)
+        assert '`active_set` was made for another potential: give the active set' in self.error(inputs)
 
     def test_elements_that_the_potential_does_not_know(self, inputs: dict[str, t.Any]) -> None:
         inputs['extrapolative'] = {'alloy': dataset(bulk('AlSi', 'zincblende', a=5.5))}

@@ -76,7 +76,7 @@ def test_goes_on_and_never_labels_twice(
 
 @pytest.mark.parametrize(
     ('kind', 'message'),
-    [('nothing', 'there is no node `nothing`'), ('number', 'is no `ActiveLearningWorkChain`')],
+    [('nothing', 'there is no node `nothing`'), ('number', 'is not an `ActiveLearningWorkChain`')],
 )
 def test_refuses_what_is_no_campaign(builder_of: BuilderOf, kind: str, message: str) -> None:
     builder = builder_of()

@@ -88,7 +88,10 @@ class PaceActiveSetCalculation(PaceCalcJob):
             return '`datasets` is empty: give the data sets that the potential was trained on.'
         for name, dataset in sorted(datasets.items()):
             if error := validate_known_elements(
-                f'datasets.{name}', dataset.elements, inputs.get('potential'), 'give the data it was trained on'
+                f'datasets.{name}',
+                dataset.elements,
+                inputs.get('potential'),
+                'give the data that the potential was trained on',
             ):
                 return error
         return None

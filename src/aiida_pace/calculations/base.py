@@ -71,4 +71,6 @@ def validate_active_set(active_set: AceActiveSetData | None, potential: AcePoten
     """Return one sentence when the active set is that of another potential."""
     if active_set is None or potential is None or active_set.matches(potential):
         return None
-    return '`active_set` was made for another potential: give the one that `pace.active_set` made for this.'
+    return (
+        '`active_set` was made for another potential: give the active set that `pace.active_set` made for `potential`.'
+    )

@@ -64,7 +64,9 @@ class PaceEvaluateCalculation(PaceEngineCalcJob):
         posterior, potential = inputs.get('posterior'), inputs.get('potential')
         if posterior is None or potential is None or posterior.matches(potential):
             return None
-        return '`posterior` was made for another potential: give the one of the `pace.train` that made this potential.'
+        return (
+            '`posterior` was made for another potential: give the posterior of the `pace.train` that made `potential`.'
+        )
 
     def prepare_for_submission(self, folder: Folder) -> CalcInfo:
         """Copy the posterior too."""

@@ -8,6 +8,7 @@ from enum import Enum
 
 from aiida_pace.campaign.history import CycleRecord, basis_errors, quiet_rounds, stale_cycles
 from aiida_pace.config import GrowthConfig, StopConfig
+from aiida_pace.formats.text import counted
 from aiida_pace.training.growth import grown_functions
 
 __all__ = ('Action', 'Reason', 'Verdict', 'judge')
@@ -157,7 +158,7 @@ class _Case:
         if audit.lower is not None:
             upper = 'any' if audit.upper is None else f'{1000 * audit.upper:.0f}'
             limits = f' ({100 * audit.confidence:g} % interval {1000 * audit.lower:.0f} to {upper})'
-        error = f'the audit error is {1000 * audit.value:.0f} meV/Å{limits} on {audit.frames} frames'
+        error = f'the audit error is {1000 * audit.value:.0f} meV/Å{limits} on {counted(audit.frames, "frame")}'
         relation = 'above' if audit.value > self.stop.target else 'within'
         gates = '; the property gates are not met' if self.gates is False else ''
         return f'{error}, {relation} the target of {target:.0f}{gates}'
@@ -180,35 +181,40 @@ def _wanting(last: CycleRecord, stop: StopConfig, gates: bool | None) -> Reason 
 def _converged(case: _Case) -> Verdict | None:
     if not (case.is_passed and case.is_last_stage and case.wanting is None):
         return None
-    return Verdict(Action.CONVERGED, Reason.ALL_MET, f'{case.quiet} quiet rounds at the last stage; {case.audit}')
+    return Verdict(
+        Action.CONVERGED, Reason.ALL_MET, f'{counted(case.quiet, "quiet round")} at the last stage; {case.audit}'
+    )
 
 
 def _spend(case: _Case) -> Verdict | None:
     hours, spent = case.stop.max_core_hours, case.last.core_seconds / 3600
     if hours is None or spent < hours:
         return None
-    message = f'{spent:.3g} core-hours of DFT are spent, {hours:g} were allowed; {case.audit}'
+    message = f'{spent:.3g} core-hours of DFT are spent, the limit is {hours:g}; {case.audit}'
     return Verdict(Action.STOP, Reason.BUDGET_SPENT, message)
 
 
 def _validate(case: _Case) -> Verdict | None:
     if not (case.is_passed and case.is_last_stage and case.wanting is Reason.GATES_DUE):
         return None
-    return Verdict(Action.VALIDATE, Reason.GATES_DUE, f'all but the property gates is met; {case.audit}')
+    return Verdict(Action.VALIDATE, Reason.GATES_DUE, f'all criteria but the property gates are met; {case.audit}')
 
 
 def _expire(case: _Case) -> Verdict | None:
     cycles = len(case.history)
     if cycles < case.stop.max_cycles:
         return None
-    message = f'{cycles} cycles are done, {case.stop.max_cycles} were allowed; {_walkers(case.last)}; {case.audit}'
+    message = (
+        f'{counted(cycles, "cycle")} of at most {case.stop.max_cycles} are done; {_walkers(case.last)}; {case.audit}'
+    )
     return Verdict(Action.STOP, Reason.MAX_CYCLES, message)
 
 
 def _next_stage(case: _Case) -> Verdict | None:
     if not case.is_passed or case.is_last_stage:
         return None
-    message = f'stage {case.last.stage + 1} of {case.stages} is passed after {case.quiet} quiet rounds; {case.audit}'
+    stage, rounds = case.last.stage + 1, counted(case.quiet, 'quiet round')
+    message = f'stage {stage} of {case.stages} is passed after {rounds}; {case.audit}'
     return Verdict(Action.NEXT_STAGE, Reason.STAGE_PASSED, message)
 
 
@@ -218,7 +224,7 @@ def _learn(case: _Case) -> Verdict | None:
     errors = basis_errors(case.history)
     if len(errors) > 1 and errors[-1] > (1 - case.stop.min_improvement) * errors[-2]:
         return None
-    message = f'{case.quiet} quiet rounds, but {case.audit}: more frames are added to the training set'
+    message = f'{counted(case.quiet, "quiet round")}, but {case.audit}: more frames are added to the training set'
     return Verdict(Action.LEARN, case.fault, message)
 
 
@@ -228,15 +234,15 @@ def _grow(case: _Case) -> Verdict | None:
     grown = grown_functions(case.last.functions, case.last.atoms, case.growth)
     if grown is None or (case.is_impatient and case.has_grown):
         return None
-    listed = ', '.join(f'{count} functions of {element}' for element, count in grown.items())
-    message = f'{case.quiet} quiet rounds, but {case.audit}: the basis grows to {listed}'
+    listed = ', '.join(f'{counted(count, "function")} of {element}' for element, count in grown.items())
+    message = f'{counted(case.quiet, "quiet round")}, but {case.audit}: the basis grows to {listed}'
     return Verdict(Action.GROW_BASIS, case.fault, message, grown)
 
 
 def _lose_patience(case: _Case) -> Verdict | None:
     if not case.is_impatient:
         return None
-    message = f'no improvement in {case.stale} cycles; {_walkers(case.last)}; {case.audit}'
+    message = f'no improvement in {counted(case.stale, "cycle")}; {_walkers(case.last)}; {case.audit}'
     return Verdict(Action.STOP, Reason.NO_IMPROVEMENT, message)
 
 
@@ -252,4 +258,4 @@ def _continue(case: _Case) -> Verdict:
 
 def _walkers(last: CycleRecord) -> str:
     """Return how the last walkers fared in words."""
-    return f'of {last.walkers} walkers {last.completed} came to their end, {last.halted} halted, {last.failed} failed'
+    return f'{last.completed} of {counted(last.walkers, "walker")} finished, {last.halted} halted, {last.failed} failed'

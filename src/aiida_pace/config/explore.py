@@ -28,7 +28,7 @@ class MdConfig(Config):
         default=None,
         gt=0,
         le=100_000,
-        description='Temperature at the end, in K, reached linearly; without one it stays.',
+        description='Temperature at the end, in K, reached linearly; without this setting the temperature is constant.',
     )
     pressure_start: float | None = Field(
         default=None, ge=-1000, le=10_000, description='Pressure at the start, in GPa; only `npt`, 0 there.'
@@ -37,10 +37,12 @@ class MdConfig(Config):
         default=None,
         ge=-1000,
         le=10_000,
-        description='Pressure at the end, in GPa, reached linearly; only `npt`, without one it stays.',
+        description='Pressure at the end, in GPa, reached linearly; only `npt`; without this setting the pressure is '
+        'constant.',
     )
     barostat: t.Literal['iso', 'aniso', 'tri'] = Field(
-        default='aniso', description='What of the cell changes in `npt`: its volume, its edges, or the angles too.'
+        default='aniso',
+        description='Change of the cell in `npt`: volume (`iso`), edges (`aniso`), or edges and angles (`tri`).',
     )
     steps: int = Field(
         default=1000, ge=1, le=1_000_000_000, description='Number of steps; a multiple of `grade_stride`.'
@@ -53,7 +55,9 @@ class MdConfig(Config):
     collect_grade: float = Field(
         default=2.0, gt=0, le=1e12, description='Frames with an extrapolation grade of this or more are collected.'
     )
-    halt_grade: float = Field(default=10.0, gt=0, le=1e12, description='The run ends when the grade exceeds this.')
+    halt_grade: float = Field(
+        default=10.0, gt=0, le=1e12, description='The run ends when the extrapolation grade exceeds this number.'
+    )
     grade_stride: int = Field(
         default=10,
         ge=1,
@@ -109,7 +113,8 @@ class StageConfig(Config):
     structures: tuple[str, ...] = Field(
         default=(),
         strict=False,
-        description='Names of the structures that walk, such as the large ones of a last stage; none: all.',
+        description='Names of the structures that the walkers start from, such as large cells in the last stage; '
+        'empty for all.',
     )
     collect_grade: float | None = Field(
         default=None, gt=0, le=1e12, description='Frames with an extrapolation grade of this or more are collected.'
@@ -118,7 +123,7 @@ class StageConfig(Config):
         default=None,
         gt=0,
         le=1e12,
-        description='A walker ends when the grade exceeds this; large cells need a higher one.',
+        description='A walker ends when the extrapolation grade exceeds this number; large cells need a higher number.',
     )
 
     def md(self, base: MdConfig) -> MdConfig:

@@ -44,14 +44,15 @@ class InitialSetConfig(Config):
     lattice_constants: dict[str, t.Annotated[float, Field(gt=0, le=100)]] = Field(
         default={},
         description='Lattice constants in Å, by `element-prototype` (Al-fcc) or `element-element-prototype` '
-        '(Na-Cl-rocksalt); what is not given comes from the table of ASE or is estimated from covalent radii.',
+        '(Na-Cl-rocksalt); other values come from the table of ASE or are estimated from covalent radii.',
     )
     composition: dict[str, Share] = Field(
         default={}, description='Relative amount of each element in random alloys on average; equal when empty.'
     )
     selection: t.Literal['d_optimal', 'random'] = Field(
         default='d_optimal',
-        description='How the set is picked from the pool: the frames whose atoms span the largest volume in the space '
+        description='How the set is selected from the pool: the frames whose atoms span the largest volume in the '
+        'space '
         'of the basis functions (MaxVol, needs the engine), or at random, by the shares.',
     )
     pool_count: int = Field(

@@ -26,15 +26,19 @@ class AuditConfig(Config):
         default=0.2,
         ge=0,
         le=0.5,
-        description='Share of the audit that small cells, and large ones, get at least, if there are so many.',
+        description='Smallest share of the audit frames for small cells, and for large cells, if there are enough.',
     )
     pooling: t.Literal['potential', 'stage'] = Field(
         default='potential',
-        description='Whose audit frames speak for the current potential: those of the MD that it made itself '
-        '(`potential`: unbiased, few), or all of the stage, evaluated anew with it (`stage`: more, rather too strict).',
+        description='Audit frames that judge the current potential: those of the MD of this potential '
+        '(`potential`: unbiased, few), or all of the stage, evaluated again with this potential (`stage`: more, '
+        'rather too strict).',
     )
     confidence: float = Field(
-        default=0.95, gt=0.5, lt=1, description='Probability that the interval of the audit error holds the truth.'
+        default=0.95,
+        gt=0.5,
+        lt=1,
+        description='Probability that the interval of the audit error contains the true error.',
     )
 
 
@@ -45,21 +49,21 @@ class StopConfig(Config):
         default=2,
         ge=1,
         le=1000,
-        description='A stage is passed when every walker came to its end in this many cycles in a row, under the same '
+        description='A stage is passed when every walker finished in this many consecutive cycles, under the same '
         'potential.',
     )
     target: float = Field(
-        default=0.1, gt=0, le=100, description='Force RMSE of the audit, over components, that is wanted, in eV/Å.'
+        default=0.1, gt=0, le=100, description='Target of the force RMSE of the audit, over components, in eV/Å.'
     )
     min_audit: int = Field(
         default=10,
         ge=1,
         le=10_000,
-        description='Smallest number of audit frames that the audit error may be judged by.',
+        description='Smallest number of audit frames for a judgement of the audit error.',
     )
     judged_by: t.Literal['estimate', 'upper'] = Field(
         default='estimate',
-        description='What must not exceed the target: the audit error itself, or the upper limit of its confidence '
+        description='Quantity that must not exceed the target: the audit error, or the upper limit of the confidence '
         'interval, which takes some 20 to 40 audit frames.',
     )
     patience: int = Field(
@@ -98,5 +102,5 @@ class GrowthConfig(Config):
         default=500,
         ge=1,
         le=10_000,
-        description='Largest number of functions per element; what there are now: no growth.',
+        description='Largest number of functions per element; the current number means no growth.',
     )

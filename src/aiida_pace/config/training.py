@@ -87,12 +87,15 @@ class TrainingConfig(Config):
         'frames of one isolated atom in the data sets and, where those lack one, of the potential continued from.',
     )
     optimizer: t.Literal['BFGS', 'L-BFGS-B'] = Field(
-        default='BFGS', description='Of scipy; BFGS needs the square of the number of coefficients in memory.'
+        default='BFGS', description='Optimizer of scipy; BFGS needs the square of the number of coefficients in memory.'
     )
     max_epochs: int = Field(default=200, ge=1, le=1_000_000, description='Largest number of steps of the optimizer.')
     batch_size: int = Field(default=100, ge=1, le=100_000, description='Number of frames evaluated at once.')
     test_fraction: float = Field(
-        default=0.0, ge=0, le=0.5, description='Share of the frames kept out of the fit, to watch the error on them.'
+        default=0.0,
+        ge=0,
+        le=0.5,
+        description='Share of the frames that are not fitted; the error on these frames is reported.',
     )
     seed: int = Field(default=42, ge=0, lt=2**32, description='Seed of the choice of test frames and of pacemaker.')
 
@@ -104,7 +107,7 @@ class TrainingConfig(Config):
         if isinstance(self.functions_per_element, int):
             return self.functions_per_element
         if element not in self.functions_per_element:
-            raise ValueError(f'`functions_per_element` has no number for {element}: add it')
+            raise ValueError(f'`functions_per_element` has no number for {element}: add one')
         return self.functions_per_element[element]
 
     @model_validator(mode='after')

@@ -26,38 +26,41 @@ class ValidationConfig(Config):
         default=0.06,
         gt=0,
         le=0.3,
-        description='The equation of state goes from 1 - this to 1 + this times the volume of the structure.',
+        description='The volumes of the equation of state range from 1 - this to 1 + this times the volume of the '
+        'structure.',
     )
     volume_count: int = Field(default=7, ge=5, le=101, description='Number of volumes of the equation of state.')
-    strain: float = Field(
-        default=0.005, gt=0, le=0.03, description='Strain of the frames that elastic constants come from.'
-    )
+    strain: float = Field(default=0.005, gt=0, le=0.03, description='Strain of the frames for the elastic constants.')
     displacement: float = Field(
-        default=0.03, gt=0, le=0.1, description='Displacement of the atoms that phonons come from, in Å.'
+        default=0.03, gt=0, le=0.1, description='Displacement of the atoms for the phonons, in Å.'
     )
     supercell: tuple[Repetitions, Repetitions, Repetitions] = Field(
-        default=(2, 2, 2), strict=False, description='Number of primitive cells along each vector of it, for phonons.'
+        default=(2, 2, 2),
+        strict=False,
+        description='Number of primitive cells along each vector of the supercell, for phonons.',
     )
     qpoints: tuple[str, ...] | None = Field(
         default=None,
         strict=False,
-        description='Special points of the lattice to compute phonons at, by the names of ASE (G is Γ); null for all '
+        description='Special points of the lattice at which phonons are computed, by the names of ASE (G is Γ); null '
+        'for all '
         'that the supercell has exactly.',
     )
-    symmetry_tolerance: float = Field(
-        default=1e-3, gt=0, le=0.1, description='Atoms count as symmetric when they are this close to it, in Å.'
-    )
+    symmetry_tolerance: float = Field(default=1e-3, gt=0, le=0.1, description='Tolerance of symmetry, in Å.')
 
 
 class PropertyTolerances(Config):
     """How far a property may be from that of DFT; null for one that is reported but not judged."""
 
-    lattice_constant: float | None = Field(default=0.1, gt=0, le=1000, description='Of the lattice constant, in %.')
-    bulk_modulus: float | None = Field(default=2.0, gt=0, le=1000, description='Of the bulk modulus, in %.')
+    lattice_constant: float | None = Field(
+        default=0.1, gt=0, le=1000, description='Tolerance of the lattice constant, in %.'
+    )
+    bulk_modulus: float | None = Field(default=2.0, gt=0, le=1000, description='Tolerance of the bulk modulus, in %.')
     elastic_constants: float | None = Field(
         default=5.0,
         gt=0,
         le=1000,
-        description='Of each elastic constant, in %; of a tenth of the largest one where the constant is smaller.',
+        description='Tolerance of each elastic constant, in %; of a tenth of the largest one where the constant is '
+        'smaller.',
     )
-    phonons: float | None = Field(default=0.2, gt=0, le=1000, description='Of each phonon frequency, in THz.')
+    phonons: float | None = Field(default=0.2, gt=0, le=1000, description='Tolerance of each phonon frequency, in THz.')

@@ -383,7 +383,7 @@ class ActiveLearningWorkChain(ProtocolMixin, CampaignWorkChain):  # type: ignore
             self.report(f'converged after {self.ctx.cycle} cycles: {verdict.message}')
             return None
         if self._best_potential != self.ctx.state.potential:
-            self.report('an earlier potential has the best audit error: it is handed over')
+            self.report('an earlier potential has the lowest audit error: that potential is the output')
         self._enter('not converged')
         exit_code = {
             Reason.NO_IMPROVEMENT: self.exit_codes.ERROR_NO_IMPROVEMENT,

@@ -104,12 +104,13 @@ def define_inputs(spec: WorkChainSpec) -> None:
         help='Smallest distance in a new or labelled frame, as a share of the sum of the two covalent radii.',
     )
     for name, model, purpose in (
-        ('stop', StopConfig, 'when the campaign has converged, and when it gives up'),
+        ('stop', StopConfig, 'when the campaign has converged, and when it stops without converging'),
         ('audit', AuditConfig, 'the frames drawn at random, labelled and never trained on'),
         (
             'growth',
             GrowthConfig,
-            'what is learnt, and when the basis grows, where walkers are quiet and the audit error is above its target',
+            'which frames are added, and when the basis grows, where walkers are quiet and the audit error is above '
+            'the target',
         ),
     ):
         spec.input(
@@ -123,7 +124,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
         LabelWorkChain,
         namespace='label',
         exclude=('dataset', 'closest'),
-        namespace_options={'help': 'Labels: inputs of `LabelWorkChain`, with those of the one labeller it shall use.'},
+        namespace_options={'help': 'Labels: inputs of `LabelWorkChain`, with the namespace of one labeller.'},
     )
     spec.expose_inputs(
         TrainBaseWorkChain,
@@ -148,7 +149,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
         namespace='evaluate',
         exclude=('dataset', 'potential', 'active_set', 'posterior'),
         namespace_options={
-            'help': 'What the potential says of candidates, audit frames and the frames of the validation: inputs of '
+            'help': 'Predictions of the potential for candidates, audit frames and frames of the validation: inputs of '
             '`PaceEvaluateCalculation`.'
         },
     )
@@ -157,7 +158,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
         namespace='validate',
         exclude=('potential', 'active_set', 'label', 'evaluate'),
         namespace_options={
-            'help': 'Property gates: inputs of `ValidateWorkChain`; without `structures` no property is looked at.',
+            'help': 'Property gates: inputs of `ValidateWorkChain`; without `structures` no property is computed.',
             'required': False,
             'populate_defaults': False,
             'validator': None,

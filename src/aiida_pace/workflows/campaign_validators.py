@@ -47,7 +47,7 @@ def validate_campaign(node: orm.Str | None, port: t.Any) -> str | None:
     except (NotExistent, ValueError):
         return f'`{port.name}`: there is no node `{node.value}` in this profile.'
     if not isinstance(campaign, orm.WorkChainNode) or campaign.process_type != PROCESS_TYPE:
-        return f'`{port.name}`: node {campaign.pk} is no `ActiveLearningWorkChain`.'
+        return f'`{port.name}`: node {campaign.pk} is not an `ActiveLearningWorkChain`.'
     if not campaign.is_terminated:
         return f'`{port.name}`: campaign {campaign.pk} has not ended: wait, or `verdi process kill {campaign.pk}`.'
     if lost := lost_campaign(t.cast(int, campaign.pk)):
@@ -76,14 +76,16 @@ def validate_campaign_inputs(inputs: Inputs) -> str | None:
         return '`explore.structures` is empty: give at least one structure to start a walker from.'
     stop = StopConfig.model_validate(inputs['stop'].get_dict())
     if stop.max_cycles < stop.quiet_rounds:
-        return '`stop.max_cycles` is below `stop.quiet_rounds`, such a campaign cannot converge: raise it.'
+        return (
+            '`stop.max_cycles` is below `stop.quiet_rounds`, so the campaign cannot converge: raise `stop.max_cycles`.'
+        )
     if error := _validate_stages(inputs) or _validate_restart(inputs) or _validate_start(inputs):
         return error
     elements = _elements(inputs)
     found = {symbol for structure in walkers.values() for symbol in structure.get_symbols_set()}
     if unknown := sorted(found - elements):
         return (
-            f'`explore.structures` contain {", ".join(unknown)}, which the initial data do not: add it to '
+            f'`explore.structures` contain {", ".join(unknown)}, which the initial data do not: add the element to '
             '`initial.elements` or to `datasets`.'
         )
     return (
@@ -135,7 +137,7 @@ def _validate_start(inputs: Inputs) -> str | None:
     if 'restart_from' in inputs and 'elements' not in inputs['initial']:
         return None
     if 'elements' not in inputs['initial']:
-        return 'neither `datasets` nor `initial.elements` are given: give labelled frames, or elements to make some of.'
+        return 'neither `datasets` nor `initial.elements` are given: give labelled frames, or elements.'
     basis = {**inputs['initial'].get('basis', {}), 'parameters': orm.Dict()}
     initial = {**inputs['initial'], 'basis': basis, 'closest': inputs['closest']}
     if error := InitialSetWorkChain.validate_inputs(initial, None):

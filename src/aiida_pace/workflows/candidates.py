@@ -232,4 +232,4 @@ class CandidatesWorkChain(ResumableWorkChain):
             self.ctx.details[step] = process.outputs.output_parameters
         if not process.is_finished_ok:
             self.ctx.failed[step] = cause_of(process)
-            self.report(f'{step} failed, going on without: {cause_of(process)}')
+            self.report(f'{step} failed, continuing without: {cause_of(process)}')

@@ -101,7 +101,9 @@ def define_inputs(spec: WorkChainSpec) -> None:
         PaceEmbedCalculation,
         namespace='embed',
         exclude=(*SHARED, 'closest'),
-        namespace_options={'help': 'Boxes around what is too large for DFT; `code` is needed only for such frames.'},
+        namespace_options={
+            'help': 'Boxes for frames that are too large for DFT; `code` is needed only for such frames.'
+        },
     )
     t.cast(t.Any, spec.inputs['embed'])['code'].required = False
     spec.expose_inputs(PaceSwarmCalculation, namespace='swarm', exclude=(*SWARM, 'seed'))
@@ -110,7 +112,7 @@ def define_inputs(spec: WorkChainSpec) -> None:
         PaceSelectCalculation,
         namespace='maxvol',
         exclude=(*SHARED, 'candidates', 'max_frames'),
-        namespace_options={'help': 'The choice by `d_optimal`: inputs of `PaceSelectCalculation`.'},
+        namespace_options={'help': 'The selection of `d_optimal`: inputs of `PaceSelectCalculation`.'},
     )
     spec.inputs.validator = validate_inputs
 
@@ -176,7 +178,7 @@ def validate_inputs(value: t.Any, _: t.Any) -> str | None:
         if 'code' not in value['embed'] and (largest := int(dataset.frames.sizes.max())) > limit:
             return (
                 f'`{port}` holds frames of {largest} atoms, more than `embed.parameters.max_dft_atoms` = {limit}: '
-                'give `embed.code`, or raise that number.'
+                'give `embed.code`, or raise the limit.'
             )
     return validate_active_set(value.get('active_set'), potential)
 

@@ -203,7 +203,7 @@ class InitialSetWorkChain(ResumableWorkChain):
         """Make the frames to choose from."""
         for element, sentence in bond_sources(self.inputs.elements, self.config).items():
             if bond_of(element, self.config.lattice_constants).estimated:
-                self.report(f'{sentence}; `lattice_constants` of the `parameters` takes a better one')
+                self.report(f'{sentence}; `lattice_constants` of the `parameters` takes a better value')
         results = make_initial_pool(
             self.inputs.elements,
             self.inputs.count,

@@ -204,7 +204,7 @@ class ValidateWorkChain(ResumableWorkChain):
 
     def results(self) -> ExitCode | None:
         """Say which gates failed, and what DFT did not tell."""
-        for sentence in self.outputs['gates']['failed'] or ['all properties are within their tolerances']:
+        for sentence in self.outputs['gates']['failed'] or ['all properties are within the tolerances']:
             self.report(sentence)
         causes = [
             f'{name}: {prop.replace("_", " ")}: {cause}'

@@ -106,7 +106,7 @@ def validate_embedding(structures: Mapping[str, orm.StructureData], embed: Mappi
         if 'code' not in embed and len(structure.sites) > limit:
             return (
                 f'`explore.structures.{name}` has {len(structure.sites)} atoms, more than '
-                f'`select.embed.parameters.max_dft_atoms` = {limit}: give `select.embed.code`, or raise that number.'
+                f'`select.embed.parameters.max_dft_atoms` = {limit}: give `select.embed.code`, or raise the limit.'
             )
     return None
 

@@ -25,7 +25,7 @@ def fill_values(builder: t.Any, values: Mapping[str, t.Any], path: str = '') -> 
         port = ports.get(name)
         if isinstance(port, PortNamespace):
             if not isinstance(value, Mapping):
-                raise ValueError(f'`{path}{name}` is {value!r}: give a mapping, it has inputs of its own')
+                raise ValueError(f'`{path}{name}` is {value!r}: give a mapping, because the input is a namespace')
             fill_values(builder[name], value, f'{path}{name}.')
         elif port is None or port.non_db or port.is_metadata or isinstance(value, orm.Node):
             builder[name] = value

@@ -184,8 +184,8 @@ def test_shares_are_even(inputs_of: InputsOf) -> None:
 @pytest.mark.parametrize(
     ('changed', 'message'),
     [
-        ({'calculator': None}, 'no labeller is given: give the inputs of just one, `pw` or `calculator`'),
-        ({'pw': 'also'}, '`pw` and `calculator` are given: give the inputs of just one'),
+        ({'calculator': None}, 'no labeller is given: give the inputs of exactly one labeller, `pw` or `calculator`'),
+        ({'pw': 'also'}, '`pw` and `calculator` are given: give the inputs of exactly one labeller'),
         ({'parameters': {'calculator': 'EMT'}}, '`parameters`: setting `calculator`'),
         ({'parameters': {'calculator': 'a.b:C', 'kwarg': {}}}, 'unknown setting `kwarg`'),
         ({'parameters': {'calculator': 'a.b:C', 'kwargs': [1]}}, 'setting `kwargs`'),

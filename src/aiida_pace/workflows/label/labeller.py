@@ -166,5 +166,5 @@ def choose_labeller(inputs: Inputs, labellers: Mapping[str, type[Labeller]]) -> 
     if len(given) != 1:
         names = ' or '.join(f'`{name}`' for name in labellers)
         what = f'{" and ".join(f"`{name}`" for name in given)} are given' if given else 'no labeller is given'
-        raise ValueError(f'{what}: give the inputs of just one, {names}.')
+        raise ValueError(f'{what}: give the inputs of exactly one labeller, {names}.')
     return labellers[given[0]](inputs[given[0]])

@@ -64,7 +64,10 @@ class PwTrial(LabelTrial):
         """Return which elements have pseudopotentials."""
         covered = sorted(set(elements) & set(given.get('pseudos', {})))
         if missing := sorted(set(elements) - set(covered)):
-            remedy = f'Take a family that has them, or add them to `{self.namespace}.pseudos`, keyed by the element.'
+            remedy = (
+                'Use a family with pseudopotentials of all elements, or add pseudopotentials to '
+                f'`{self.namespace}.pseudos`, keyed by the element.'
+            )
             return covered, Check('pseudopotentials', 'failed', f'there are none for {", ".join(missing)}', '', remedy)
         return covered, Check('pseudopotentials', 'ok', f'there are some for {", ".join(covered)}')
 

@@ -60,7 +60,7 @@ def protocol_inputs(
     inputs: dict[str, t.Any] = process.get_protocol_inputs(protocol, overrides)
     chosen = [name for name in LABELLERS if name in overrides.get('label', {})] or [DEFAULT_LABELLER.name]
     if len(chosen) > 1:
-        raise ValueError(f'`label` has {" and ".join(f"`{name}`" for name in chosen)}: give just one of them.')
+        raise ValueError(f'`label` has {" and ".join(f"`{name}`" for name in chosen)}: give exactly one.')
     inputs['label'] = {key: value for key, value in inputs['label'].items() if key not in {*LABELLERS} - {*chosen}}
     return inputs
 
