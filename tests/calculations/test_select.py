@@ -87,7 +87,7 @@ def test_a_pool_that_is_known_already(pace_code: PaceCode, silicon: Potential, s
     known = known.replace(energy=None, forces=None, stress=None)
     outputs, node = select(pace_code, silicon, known, 5)
     assert node.exit_status == PaceSelectCalculation.exit_codes.ERROR_SELECTION_EMPTY.status
-    assert 'all 1 are known already' in node.exit_message
+    assert 'spans all candidates (1) already' in node.exit_message
     assert outputs['output_parameters']['indices'] == []
 
 

@@ -163,5 +163,5 @@ def test_a_posterior_that_does_not_fit_is_refused(fit: Fit) -> None:
     found = Posterior.load(io.BytesIO(content))
     Posterior(found.factor, found.noise, {'Ge': found.sites['Si']}, found.potential_digest).save(stream)
     path.write_bytes(stream.getvalue())
-    assert "is for the functions {'Ge': 15}" in evaluate(fit, silicon_frames(2), *option).stderr
+    assert "has the functions {'Ge': 15}" in evaluate(fit, silicon_frames(2), *option).stderr
     assert not (fit.folder / 'evaluation.npz').exists()

@@ -70,7 +70,7 @@ def test_only_candidates_may_be_selected(parsed: Parse) -> None:
     _, code = parsed(selection(), candidates=[0, 1, 3])
     assert '`indices` holds 2, which is not a candidate' in code.message
     _, code = parsed(selection([], []), candidates=[1, 2])
-    assert 'the active set spans all 2 candidates' in code.message
+    assert 'the active set spans all candidates (2)' in code.message
 
 
 def test_frames_come_in_the_order_of_their_rank(parsed: Parse) -> None:
@@ -87,7 +87,7 @@ def test_frames_come_in_the_order_of_their_rank(parsed: Parse) -> None:
 def test_nothing_selected(parsed: Parse) -> None:
     outputs, code = parsed(selection([], []))
     assert code.status == status('ERROR_SELECTION_EMPTY')
-    assert 'the active set spans all 4 candidates' in code.message
+    assert 'the active set spans all candidates (4)' in code.message
     assert outputs['output_parameters']['indices'] == []
 
 

@@ -188,5 +188,5 @@ class TestEnvironments:
 
 def test_an_element_without_a_number_of_functions() -> None:
     config = TrainingConfig(functions_per_element={'Al': 10})
-    with pytest.raises(TrainingSetError, match='`functions_per_element` has no number for Si: add it'):
+    with pytest.raises(TrainingSetError, match='`functions_per_element` has no number for Si: add one'):
         training_plan(config, ['Al', 'Si'])

@@ -64,7 +64,7 @@ class PaceSelectCalculation(PaceEngineCalcJob):
         spec.exit_code(
             510,
             'ERROR_SELECTION_EMPTY',
-            message='the active set spans all {count} candidates already; filter the candidates by grade first.',
+            message='the active set spans all candidates ({count}) already; filter the candidates by grade first.',
         )
 
     @classmethod
