@@ -138,7 +138,7 @@ def test_tensorpot(
     )  # fmt: skip
     outputs, node = train(code, frames, SMALL | {'max_epochs': 100_000}, potential=potential)
     assert node.exit_status == PaceTrainCalculation.exit_codes.ERROR_FIT_INTERRUPTED.status
-    assert re.search(r'cut short after \d+ iterations: continue from the output `potential`', node.exit_message)
+    assert re.search(r'interrupted after \d+ iterations: continue from the output `potential`', node.exit_message)
     continued = outputs['learning_curve'].get_array('loss')
     assert continued[0] == pytest.approx(loss[-1], rel=1e-9)
     assert continued[-1] < continued[0]

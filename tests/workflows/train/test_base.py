@@ -27,7 +27,7 @@ touch {marker}
 until [ "$(wc -l 2>/dev/null < metrics.txt || echo 0)" -ge 4 ]; do sleep 0.1; done
 while sleep 0.1; do
     kill -STOP $!
-    {python} -c '{is_whole}' && break
+    {python} -c '{is_whole}' 2>/dev/null && break
     kill -CONT $!
 done
 kill -9 $!
