@@ -17,7 +17,7 @@ from aiida_pace.report.campaign import CampaignSummary, summarise_campaign
 
 __all__ = ('HEARTBEAT', 'daemon_fault', 'follow_live', 'follow_plainly', 'has_no_worker')
 
-#: Seconds after which a log gets a line though nothing has happened: its reader sees that somebody is there.
+#: Seconds after which a log gets a line even without news, so that the reader sees that the command still runs.
 HEARTBEAT = 60.0
 #: Seconds after the start of the daemon in which its workers connect to the broker.
 CONNECTING = 60.0
@@ -35,10 +35,11 @@ def daemon_fault() -> str | None:
     pid = client.get_daemon_pid()
     if pid is None:
         return 'The daemon is not running: `verdi daemon start` continues a submitted campaign'
-    if not psutil.pid_exists(pid):
+    try:
+        is_young = time.time() - psutil.Process(pid).create_time() < CONNECTING
+    except psutil.NoSuchProcess:
         return 'The daemon was killed: `verdi daemon start` continues a submitted campaign'
     broker = get_manager().get_broker()
-    is_young = time.time() - psutil.Process(pid).create_time() < CONNECTING
     if not is_young and isinstance(broker, ZeromqBroker) and has_no_worker(broker.probe_service_status()):
         return 'No worker of the daemon is connected to the broker: run `verdi daemon restart`'
     return None
@@ -56,7 +57,7 @@ def has_no_worker(status: Mapping[str, t.Any]) -> bool:
 
 
 def _looks(node: orm.WorkChainNode, interval: float) -> Iterator[tuple[CampaignSummary, str | None]]:
-    """Look at the campaign every ``interval`` seconds until it ends; the last look, at its end, included."""
+    """Yield the campaign and the fault of the daemon every ``interval`` seconds; the last time when it has ended."""
     pause = threading.Event()
     while True:
         summary = summarise_campaign(node)
@@ -67,7 +68,7 @@ def _looks(node: orm.WorkChainNode, interval: float) -> Iterator[tuple[CampaignS
 
 
 def follow_plainly(console: Console, node: orm.WorkChainNode, interval: float, verbose: bool) -> None:
-    """Write one line whenever something changes, and one now and then when nothing does."""
+    """Write a line for every change, and a line every `HEARTBEAT` seconds without a change."""
     last, known, written = '', set[str](), 0.0
     for summary, daemon in _looks(node, interval):
         line, found = standing(summary), notices(summary, daemon, verbose)
@@ -80,7 +81,7 @@ def follow_plainly(console: Console, node: orm.WorkChainNode, interval: float, v
 
 
 def follow_live(console: Console, node: orm.WorkChainNode, interval: float, verbose: bool) -> None:
-    """Show the campaign in place, anew with every look."""
+    """Show the campaign in place, and refresh it every ``interval`` seconds."""
     with Live(console=console, transient=True, auto_refresh=False) as live:
         for summary, daemon in _looks(node, interval):
             live.update(view(summary, daemon, verbose, rows=console.height), refresh=True)
