@@ -42,8 +42,7 @@ class PaceSelectCalculation(PaceEngineCalcJob):
         spec.inputs['dataset'].help = 'The pool to select from.'
         spec.inputs['active_set'].help = (
             'Active set of the potential, whose environments count as known. Without an active set, the pool needs at '
-            'least as many atoms of '
-            'each element of the potential as that has functions.'
+            'least as many atoms of each element of the potential as that has functions.'
         )
         spec.input(
             'candidates',

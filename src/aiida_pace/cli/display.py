@@ -9,7 +9,8 @@ from rich.padding import Padding
 from rich.progress_bar import ProgressBar
 from rich.text import Text
 
-from aiida_pace.cli.tables import count, grade_form, steps_table
+from aiida_pace.cli.tables import grade_form, steps_table
+from aiida_pace.formats.text import counted
 from aiida_pace.report.campaign import CampaignSummary, Fault
 from aiida_pace.report.progress import Progress
 from aiida_pace.report.steps import GATES, StepSummary
@@ -78,7 +79,7 @@ def standing(summary: CampaignSummary) -> str:
         )
     if step.audit is not None:
         parts.append(f'audit {1000 * step.audit.value:.0f} meV/Å')
-    return ' · '.join([*parts, count(summary.labels, 'label')])
+    return ' · '.join([*parts, counted(summary.labels, 'label')])
 
 
 def outcome(summary: CampaignSummary) -> str:
@@ -86,7 +87,7 @@ def outcome(summary: CampaignSummary) -> str:
     if not summary.is_ended:
         return STATES.get(summary.state, summary.state)
     if summary.is_ok:
-        return f'converged after {count(summary.cycle, "cycle")}'
+        return f'converged after {counted(summary.cycle, "cycle")}'
     return f'exit status {summary.exit_status}' if summary.state == 'finished' else summary.state
 
 

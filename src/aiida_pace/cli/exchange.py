@@ -8,6 +8,7 @@ from pathlib import Path
 import click
 
 from aiida_pace.cli.root import cmd_root, profile_option, verbose_option, with_profile
+from aiida_pace.formats.text import counted
 
 if t.TYPE_CHECKING:
     from aiida_pace.data.dataset import AtomsDatasetData
@@ -96,7 +97,7 @@ def cmd_import(
     if not len(imported.frames) or faults:
         _show_refusals(imported, verbose)
         raise click.ClickException(
-            f'nothing is stored: {_count(faults, "faulty frame")}. Fix the source, or take the other frames with '
+            f'nothing is stored: {counted(faults, "faulty frame")}. Fix the source, or take the other frames with '
             '`--skip-faulty`.'
             if faults and len(imported.frames)
             else 'none of the frames can be taken: nothing is stored.'
@@ -121,18 +122,13 @@ def _sources(files: tuple[str, ...]) -> str:
     )
 
 
-def _count(number: int, noun: str) -> str:
-    """Return a number with its noun."""
-    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'
-
-
 def _contents(frames: Frames) -> str:
     """Return in a few words what a set of frames holds."""
     labels = 'without labels'
     if frames.is_labelled:
         labels = 'with energies and forces' if frames.stress is None else 'with energies, forces and stresses'
-    atoms = _count(len(frames.numbers), 'atom')
-    return f'{_count(len(frames), "frame")} {labels}, {atoms} of {", ".join(frames.elements)}'
+    atoms = counted(len(frames.numbers), 'atom')
+    return f'{counted(len(frames), "frame")} {labels}, {atoms} of {", ".join(frames.elements)}'
 
 
 def _show_refusals(imported: Imported, verbose: bool) -> None:
@@ -224,7 +220,7 @@ def cmd_export(node: str, file: Path, overwrite: bool) -> None:
         raise click.ClickException(f'{exception}.') from exception
     click.echo(f'{file}: {_contents(frames.replace(stress=None) if "stress" in lost else frames)}.')
     if repeated:
-        click.echo(f'Left out, as an earlier data set has the same structures: {_count(len(repeated), "frame")}.')
+        click.echo(f'Left out, as an earlier data set has the same structures: {counted(len(repeated), "frame")}.')
     if lost:
         click.echo(f'Left out, as the format or one of the data sets has no place for it: {", ".join(sorted(lost))}.')
 

@@ -6,11 +6,12 @@ from rich import box
 from rich.table import Table
 from rich.text import Text
 
+from aiida_pace.formats.text import counted
 from aiida_pace.metrics.errors import Estimate
 from aiida_pace.report.campaign import CampaignSummary
 from aiida_pace.report.steps import GATES, StepSummary
 
-__all__ = ('audit_words', 'count', 'grade_form', 'steps_table')
+__all__ = ('audit_words', 'grade_form', 'steps_table')
 
 
 def steps_table(summary: CampaignSummary, last: int | None = None) -> Table:
@@ -87,7 +88,7 @@ def _interval(audit: Estimate) -> str:
 def audit_words(audit: Estimate) -> str:
     """Return an audit error in words."""
     limits = '' if _interval(audit) == '-' else f'{100 * audit.confidence:g} % interval {_interval(audit)}, '
-    return f'{1000 * audit.value:.0f} meV/Å ({limits}{count(audit.frames, "frame")})'
+    return f'{1000 * audit.value:.0f} meV/Å ({limits}{counted(audit.frames, "frame")})'
 
 
 def grade_form(grade: float | None) -> str:
@@ -97,8 +98,3 @@ def grade_form(grade: float | None) -> str:
 
 def _cell(value: float | None, is_asked: bool, form: str = 'd') -> str:
     return format(value, form) if value is not None else '-' if is_asked else ''
-
-
-def count(number: int, noun: str) -> str:
-    """Return the number with its noun."""
-    return f'{number} {noun}' if number == 1 else f'{number} {noun}s'

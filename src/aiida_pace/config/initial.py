@@ -52,8 +52,7 @@ class InitialSetConfig(Config):
     selection: t.Literal['d_optimal', 'random'] = Field(
         default='d_optimal',
         description='How the set is selected from the pool: the frames whose atoms span the largest volume in the '
-        'space '
-        'of the basis functions (MaxVol, needs the engine), or at random, by the shares.',
+        'space of the basis functions (MaxVol, needs the engine), or at random, by the shares.',
     )
     pool_count: int = Field(
         default=300,

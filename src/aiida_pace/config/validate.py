@@ -43,8 +43,7 @@ class ValidationConfig(Config):
         default=None,
         strict=False,
         description='Special points of the lattice at which phonons are computed, by the names of ASE (G is Γ); null '
-        'for all '
-        'that the supercell has exactly.',
+        'for all that the supercell has exactly.',
     )
     symmetry_tolerance: float = Field(default=1e-3, gt=0, le=0.1, description='Tolerance of symmetry, in Å.')
 

@@ -80,8 +80,8 @@ def define_inputs(spec: WorkChainSpec) -> None:
         default=lambda: orm.Str('d_optimal'),
         validator=validate_strategy,
         help='Which candidates are kept. `d_optimal`: the most informative candidates above the threshold, by '
-        'MaxVol; `max_grade`: those of highest grade; `threshold_random`: any above the threshold; `random`: '
-        'any.',
+        'MaxVol; `max_grade`: those of highest grade; `threshold_random`: any above the threshold; '
+        '`random`: any.',
     )
     spec.input(
         'grade_threshold',
